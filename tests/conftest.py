@@ -1,0 +1,155 @@
+"""Fixtures for all tests: event loops, real series, other programs, proofs of good behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from blockbuster import BlockBuster, BlockBusterFunction, blockbuster_ctx
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
+# CI sets it: there, what is not installed is a failure instead of a skip.
+REQUIRED = os.environ.get("SERIESIO_REQUIRE_SERVERS") == "1"
+
+# Blocking calls that blockbuster does not know.
+BLOCKING = (
+    *("builtins.open", "io.open", "os.open", "os.fsync", "os.copy_file_range"),
+    *("os.pread", "os.preadv", "os.pwrite", "os.pwritev", "os.writev"),
+)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, saying why; fail it where everything has to be there."""
+    if REQUIRED:
+        pytest.fail(f"{what} (SERIESIO_REQUIRE_SERVERS=1 asks for it)")
+    pytest.skip(what)
+
+
+def loops() -> list[Any]:
+    plain = pytest.param(("asyncio", {}), id="asyncio")
+    if uvloop is None:
+        return [plain]
+    return [plain, pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")]
+
+
+@pytest.fixture(scope="module", params=loops())
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Every async test runs on asyncio's own loop, and on uvloop where that is installed."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real series, named by SERIESIO_CORPUS."""
+    folder = os.environ.get("SERIESIO_CORPUS")
+    if not folder:
+        missing("SERIESIO_CORPUS is not set: no real series to test against")
+    if not Path(folder).is_dir():
+        missing("SERIESIO_CORPUS names no folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """``tool("dcmdump")`` is the path of an installed program."""
+
+    def find(name: str) -> str:
+        return shutil.which(name) or missing(f"{name} is not installed")
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """A call of ours that blocks the event loop's thread raises BlockingError."""
+    doubles = ["seriesio.testing"]  # test doubles may block, and they do
+    with blockbuster_ctx("seriesio", excluded_modules=doubles) as blocker:
+        for name in BLOCKING:
+            function = BlockBusterFunction(
+                None, name, scanned_modules="seriesio", excluded_modules=doubles
+            )
+            function.can_block_in("<frozen importlib._bootstrap>", "_find_and_load")
+            blocker.functions[name] = function.activate()
+        yield blocker
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """No test leaves a thread or an open file behind, once its event loop is closed."""
+    threads, files = set(threading.enumerate()), open_files()
+    yield
+    if left := open_files().keys() - files.keys():
+        gc.collect()  # what an error's traceback held is no leak of ours
+        left = open_files().keys() - files.keys()
+    assert not [open_files().get(number) for number in left], "left open"
+    alive = [thread.name for thread in set(threading.enumerate()) - threads if is_ours(thread)]
+    assert not alive, f"threads left running: {alive}"
+
+
+@pytest.fixture
+async def no_stray_tasks() -> AsyncIterator[None]:
+    """No async test leaves a task behind (added to every async test at collection)."""
+    before = asyncio.all_tasks()
+    yield
+    left = {task for task in asyncio.all_tasks() - before if not is_the_runners(task)}
+    assert not left, f"tasks left running: {left}"
+
+
+def open_files() -> dict[int, str]:
+    """File descriptors of this process and what they point to; empty where /proc is missing."""
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        return {}
+    return {
+        int(name): target for name in os.listdir(folder) if (target := fd_target(folder / name))
+    }
+
+
+def fd_target(link: Path) -> str | None:
+    try:
+        target = os.readlink(link)
+    except OSError:  # the descriptor that listed the folder
+        return None
+    return None if target.startswith("/dev/") else target
+
+
+def is_ours(thread: threading.Thread) -> bool:
+    """Idle workers of anyio and of asyncio's executor end with their event loop, a bit later."""
+    return thread.is_alive() and not thread.name.startswith(("AnyIO worker", "asyncio_"))
+
+
+def is_the_runners(task: asyncio.Task[Any]) -> bool:
+    """anyio's pytest plugin runs this very fixture in a task of its own."""
+    return getattr(task.get_coro(), "__qualname__", "").startswith("TestRunner.")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> None:
+    """Ask for :func:`no_stray_tasks` in every async test."""
+    function = getattr(getattr(obj, "hypothesis", None), "inner_test", obj)
+    if collector.istestfunction(obj, name) and iscoroutinefunction(function):
+        pytest.mark.usefixtures("anyio_backend", "no_stray_tasks")(obj)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use real series or other programs are marked as such."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "corpus" in names:
+            item.add_marker(pytest.mark.corpus)
+        if "tool" in names:
+            item.add_marker(pytest.mark.interop)
