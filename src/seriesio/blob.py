@@ -1,0 +1,256 @@
+"""A blob is a named run of bytes that worker threads can read.
+
+Three kinds exist: bytes in memory, a span of a local file, and (in the zip transport) a packed
+member of an archive. All reading here blocks: it belongs into a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from .errors import TooLargeError, TransportError
+
+__all__ = [
+    "Blob",
+    "BlobReader",
+    "FileBlob",
+    "MemoryBlob",
+    "PiecesBlob",
+    "RenamedBlob",
+    "read_all",
+    "read_fully",
+    "read_once",
+]
+
+
+@runtime_checkable
+class BlobReader(Protocol):
+    """Reads one blob; blocking, used by one thread at a time, closed when done.
+
+    A reader may be handed from one thread to the next between two calls. Reading forward is
+    cheap for every kind; reading backward may cost a packed blob a fresh start.
+    """
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        """Fill ``view`` from ``offset`` on; fewer bytes only at the end of the blob.
+
+        Reading up to the end also verifies what can be verified (a zip member's CRC and size).
+
+        Raises:
+            TransportError: the bytes cannot be read, or are not those announced.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file descriptor or decompressor; more than once is harmless."""
+        ...
+
+
+@runtime_checkable
+class Blob(Protocol):
+    """A named run of bytes. ``name`` is relative to the source, with ``/`` between parts."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes, as announced; what is read later is held against it."""
+        ...
+
+    @property
+    def sequential(self) -> bool:
+        """True if a reader should be kept between two passes instead of opened anew."""
+        ...
+
+    def open(self) -> BlobReader:
+        """Open for reading; blocking.
+
+        Raises:
+            TransportError: it cannot be opened (any more).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBlob:
+    """Bytes in memory."""
+
+    name: str
+    data: bytes | bytearray | memoryview = field(repr=False)
+    sequential: bool = field(default=False, init=False)
+
+    @property
+    def size(self) -> int:
+        return memoryview(self.data).nbytes
+
+    def open(self) -> BlobReader:
+        return _MemoryReader(memoryview(self.data).cast("B"))
+
+
+class _MemoryReader:
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        part = self._data[offset : offset + view.nbytes]
+        view[: part.nbytes] = part
+        return part.nbytes
+
+    def close(self) -> None:
+        self._data = memoryview(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class FileBlob:
+    """A span of a local file: ``size`` bytes from ``offset`` on."""
+
+    name: str
+    path: str
+    size: int
+    offset: int = 0
+    sequential: bool = field(default=False, init=False)
+
+    def open(self) -> BlobReader:
+        return _FileReader(self)
+
+
+# O_NONBLOCK: a FIFO put in the file's place must not hold the thread for ever.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class _FileReader:
+    __slots__ = ("_blob", "_fd")
+
+    def __init__(self, blob: FileBlob) -> None:
+        self._blob = blob
+        try:
+            self._fd = os.open(blob.path, _FLAGS)
+        except OSError as error:
+            raise TransportError(
+                error.errno, f"cannot open: {error.strerror}", blob.path
+            ) from error
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        wanted = min(view.nbytes, self._blob.size - offset)
+        done = 0
+        try:
+            while done < wanted:
+                count = os.preadv(self._fd, [view[done:wanted]], self._blob.offset + offset + done)
+                if count == 0:
+                    break
+                done += count
+        except OSError as error:
+            raise TransportError(
+                error.errno, f"cannot read: {error.strerror}", self._blob.path
+            ) from error
+        return max(done, 0)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def read_fully(reader: BlobReader, view: memoryview, offset: int, name: str) -> None:
+    """Fill ``view`` or raise.
+
+    Raises:
+        TransportError: the blob ends before ``view`` is full.
+    """
+    count = reader.readinto(view, offset)
+    if count != view.nbytes:
+        raise TransportError(
+            f"{name}: ends {view.nbytes - count} bytes short (it changed while it was read?)"
+        )
+
+
+def read_once(blob: Blob, view: memoryview) -> int:
+    """Fill ``view`` with a blob's first bytes; how many there were. Blocking, and keeps nothing.
+
+    Raises:
+        TransportError: it cannot be opened or read.
+    """
+    reader = blob.open()
+    try:
+        return reader.readinto(view, 0)
+    finally:
+        reader.close()
+
+
+def read_all(blob: Blob) -> bytearray:
+    """All bytes of a blob; blocking.
+
+    Raises:
+        TransportError: it cannot be read, or not all of it.
+        TooLargeError: there is no memory for it.
+    """
+    try:
+        data = bytearray(blob.size)
+    except (MemoryError, OverflowError):
+        raise TooLargeError(f"{blob.name}: no memory for {blob.size} bytes") from None
+    reader = blob.open()
+    try:
+        read_fully(reader, memoryview(data), 0, blob.name)
+    finally:
+        reader.close()
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesBlob:
+    """Bytes in memory in several pieces, one after the other: nothing is joined to write them."""
+
+    name: str
+    pieces: tuple[memoryview, ...] = field(repr=False)
+    sequential: bool = field(default=False, init=False)
+
+    @property
+    def size(self) -> int:
+        return sum(piece.nbytes for piece in self.pieces)
+
+    def open(self) -> BlobReader:
+        return _PiecesReader(self.pieces)
+
+
+class _PiecesReader:
+    def __init__(self, pieces: tuple[memoryview, ...]) -> None:
+        self._pieces = pieces
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        done = 0
+        for piece in self._pieces:
+            if offset >= piece.nbytes:
+                offset -= piece.nbytes
+                continue
+            part = piece[offset : offset + view.nbytes - done]
+            view[done : done + part.nbytes] = part
+            done += part.nbytes
+            offset = 0
+            if done == view.nbytes:
+                break
+        return done
+
+    def close(self) -> None:
+        self._pieces = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedBlob:
+    """A blob under another name."""
+
+    name: str
+    blob: Blob = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return self.blob.size
+
+    @property
+    def sequential(self) -> bool:
+        return self.blob.sequential
+
+    def open(self) -> BlobReader:
+        return self.blob.open()

@@ -1,0 +1,85 @@
+"""Deflate and CRC-32 from the fastest library that is installed.
+
+The standard library's zlib always works. With the extra ``fast``, python-isal inflates and sums
+about twice as fast, and zlib-ng deflates about twice as fast at the same size (python-isal
+deflates faster still, but its members come out up to 20 % larger than zlib's). Nothing is
+imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from functools import cache
+from typing import Any, Protocol, cast
+
+__all__ = ["DEFAULT_LEVEL", "compressobj", "crc32", "decompressobj", "inflate_errors"]
+
+# On CT and MR series level 4 is within 6 % of the size of level 6 in a third of its time.
+DEFAULT_LEVEL = 4
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Compressor(Protocol):
+    """What :func:`compressobj` gives."""
+
+    def compress(self, data: Bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class Decompressor(Protocol):
+    """What :func:`decompressobj` gives."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: Bytes, max_length: int = 0, /) -> bytes: ...
+
+
+def _first(*names: str) -> Any:
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return zlib
+
+
+@cache
+def _inflater() -> Any:
+    return _first("isal.isal_zlib", "zlib_ng.zlib_ng")
+
+
+@cache
+def _deflater() -> Any:
+    return _first("zlib_ng.zlib_ng")
+
+
+def decompressobj(wbits: int = zlib.MAX_WBITS) -> Decompressor:
+    """A decompressor; ``wbits`` as in :func:`zlib.decompressobj` (-15: no zlib wrapper)."""
+    return cast("Decompressor", _inflater().decompressobj(wbits))
+
+
+def compressobj(level: int | None = None, wbits: int = zlib.MAX_WBITS) -> Compressor:
+    """A compressor; ``level`` is 0 to 9, None the one that serves image series best."""
+    chosen = DEFAULT_LEVEL if level is None else level
+    return cast("Compressor", _deflater().compressobj(chosen, zlib.DEFLATED, wbits))
+
+
+def crc32(data: Bytes, value: int = 0) -> int:
+    """The CRC-32 of ``data``, going on from ``value``."""
+    return cast("int", _inflater().crc32(data, value))
+
+
+@cache
+def inflate_errors() -> tuple[type[Exception], ...]:
+    """What the decompressors raise over damaged data."""
+    return tuple({zlib.error, _inflater().error})

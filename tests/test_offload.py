@@ -1,0 +1,99 @@
+"""Worker threads: bounded, ordered, and done when they say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import anyio
+import pytest
+
+from seriesio.offload import Workers, default_threads
+
+
+def test_default_threads() -> None:
+    """At least two, at most 16."""
+    assert 2 <= default_threads() <= 16
+    assert Workers().threads == default_threads()
+    assert Workers(3).threads == 3
+
+
+async def test_run() -> None:
+    """A function runs in another thread, with its arguments; its error comes out as it is."""
+    workers = Workers(1)
+    assert await workers.run(threading.get_ident) != threading.get_ident()
+    assert await workers.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(divmod, 1, 0)
+
+
+async def test_map_is_ordered_and_bounded() -> None:
+    """Results are in the items' order, and no more run at a time than there are threads."""
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002 * (item % 3))
+        with lock:
+            running -= 1
+        return item * item
+
+    seen: list[int] = []
+    main = threading.get_ident()
+
+    def done(item: int) -> None:
+        assert threading.get_ident() == main
+        seen.append(item)
+
+    workers = Workers(2)
+    assert await workers.map(work, range(20), done) == [n * n for n in range(20)]
+    assert sorted(seen) == list(range(20))
+    assert most == 2
+    assert await workers.map(work, []) == []
+    assert await workers.map(work, [3]) == [9]
+
+
+@pytest.mark.parametrize("count", [1, 12])
+async def test_first_error(count: int) -> None:
+    """The first error is raised as it is, and what had not begun does not begin."""
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        raise KeyError(item)
+
+    with pytest.raises(KeyError):
+        await Workers(2).map(work, range(count))
+    assert len(begun) <= 4
+
+
+@pytest.mark.parametrize("count", [1, 12])
+async def test_error_of_the_callback(count: int) -> None:
+    """An error of ``done`` is raised as it is too, not in a group."""
+
+    def done(item: int) -> None:
+        raise LookupError(item)
+
+    with pytest.raises(LookupError):
+        await Workers(2).map(str, range(count), done)
+
+
+async def test_cancelled() -> None:
+    """A cancelled call waits for what runs and starts nothing more."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.03)
+        ended.append(item)
+
+    with anyio.move_on_after(0.01) as scope:
+        await Workers(2).map(work, range(50))
+    assert scope.cancelled_caught
+    assert begun
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) <= 4
