@@ -1,0 +1,157 @@
+"""What a directory holds: every regular file of its tree, each once. All of it blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..blob import FileBlob
+from ..disk import is_part
+from ..errors import NotFoundError, SeriesIOError, TransportError
+from ..protocols import Entry
+
+__all__ = ["entries", "mapped", "tree"]
+
+Key: TypeAlias = tuple[int, int]  # device and inode: what a file or directory is, by any name
+
+
+@contextmanager
+def mapped(path: str) -> Iterator[None]:
+    """Turn the operating system's errors into ours."""
+    try:
+        yield
+    except SeriesIOError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(error.errno, "no such file or directory", path) from error
+    except OSError as error:
+        raise TransportError(error.errno, error.strerror, error.filename or path) from error
+    except ValueError as error:  # a lone surrogate in the path
+        raise TransportError(f"{path!r}: {error}") from error
+
+
+def tree(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
+    """The files below a directory, sorted by name; what is no readable file, and why.
+
+    Links are followed, loops noticed; a file with several names counts once, under its own
+    name rather than under a link's.
+
+    Raises:
+        NotFoundError, TransportError: the directory itself cannot be listed.
+    """
+    with mapped(path):
+        walk = _Walk()
+        walk.all(path)
+    blobs = walk.files + walk.own_links()
+    return sorted(blobs, key=lambda blob: blob.name), walk.skipped
+
+
+@dataclass(eq=False)
+class _Walk:
+    """One walk through a directory tree."""
+
+    files: list[FileBlob] = field(default_factory=list)
+    links: list[tuple[FileBlob, Key]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    folders: set[Key] = field(default_factory=set)
+    seen: set[Key] = field(default_factory=set)
+
+    def all(self, root: str) -> None:
+        pending = [("", root)]
+        while pending:
+            prefix, path = pending.pop()
+            try:
+                found = self._entries(path)
+            except OSError as error:
+                if not prefix:
+                    raise
+                self.skipped.append((prefix.rstrip("/"), _why(error)))
+                continue
+            folders = [entry for entry in found if self._is_folder(entry, prefix)]
+            pending += [(f"{prefix}{entry.name}/", entry.path) for entry in reversed(folders)]
+
+    def _entries(self, path: str) -> list[os.DirEntry[str]]:
+        status = os.stat(path)
+        key = status.st_dev, status.st_ino
+        if key in self.folders:
+            return []  # a loop of links, or a directory that was reached before
+        self.folders.add(key)
+        with os.scandir(path) as scan:
+            return sorted(scan, key=lambda entry: entry.name)
+
+    def _is_folder(self, entry: os.DirEntry[str], prefix: str) -> bool:
+        """True for directories; files are noted."""
+        if _is_dir(entry):
+            return True
+        name = prefix + entry.name
+        try:
+            self._file(entry, name, entry.stat())
+        except OSError as error:
+            self.skipped.append((name, _why(error)))
+        return False
+
+    def _file(self, entry: os.DirEntry[str], name: str, status: os.stat_result) -> None:
+        blob, key = FileBlob(name, entry.path, status.st_size), (status.st_dev, status.st_ino)
+        if not stat.S_ISREG(status.st_mode):
+            self.skipped.append((name, "no regular file"))
+        elif is_part(entry.name):
+            self.skipped.append((name, "still being written"))
+        elif entry.is_symlink():
+            self.links.append((blob, key))
+        elif key in self.seen:
+            self.skipped.append((name, "another name of a file"))
+        else:
+            self.seen.add(key)
+            self.files.append(blob)
+
+    def own_links(self) -> list[FileBlob]:
+        """Links to files that have no other name in the tree."""
+        kept = []
+        for blob, key in sorted(self.links, key=lambda link: link[0].name):
+            if key in self.seen:
+                self.skipped.append((blob.name, "another name of a file"))
+            else:
+                self.seen.add(key)
+                kept.append(blob)
+        return kept
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _why(error: OSError) -> str:
+    return "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable"
+
+
+def entries(path: str) -> list[Entry]:
+    """What is directly inside a directory, sorted by name; of a file, the file.
+
+    Raises:
+        NotFoundError, TransportError: it is not there, or cannot be listed.
+    """
+    with mapped(path):
+        status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            return [Entry(path, os.path.basename(path), "file", status.st_size)]
+        with os.scandir(path) as scan:
+            found = sorted(scan, key=lambda entry: entry.name)
+        return [_entry(entry) for entry in found if not is_part(entry.name)]
+
+
+def _entry(entry: os.DirEntry[str]) -> Entry:
+    if _is_dir(entry):
+        return Entry(entry.path, entry.name, "directory")
+    try:
+        size = entry.stat().st_size
+    except OSError:  # a link to nothing
+        size = None
+    return Entry(entry.path, entry.name, "file", size)
