@@ -1,0 +1,1 @@
+"""DICOM, pure and synchronous: no await, no files, no network."""
