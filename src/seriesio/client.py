@@ -1,0 +1,283 @@
+"""A client: limits, worker threads and progress around open, write, copy and list.
+
+Orchestration only: what a URL is, which transport and which format, in which order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from .dicom.plan import PlanOptions
+from .errors import ClientClosedError, FormatError, NotFoundError
+from .location import URL
+from .offload import Workers
+from .opening import Opening, ambiguous, closing, plain_report
+from .progress import Progress, ProgressCallback
+from .registry import format_for, open_transport
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import DTypeLike
+
+    from .blob import Blob
+    from .protocols import Entry, Receipt, SeriesSummary
+    from .report import Report
+    from .series import Series
+
+__all__ = ["URL", "Client", "Limits"]
+
+OnIncomplete = Literal["raise", "warn"]
+
+# What open takes beyond its named arguments and is not the transport's.
+_PLAN_OPTIONS: Final = {"slice_tolerance", "dir_cosine_tolerance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a client.
+
+    Attributes:
+        threads: worker threads at a time; None: one for each processor, at least two.
+        memory: bytes that one volume may take; None: what the machine has.
+    """
+
+    threads: int | None = None
+    memory: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        if self.memory is not None:
+            return self.memory
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class Client:
+    """Opens, writes, copies and lists; an async context manager.
+
+    Args:
+        limits: bounds on threads and memory.
+        progress: called in the event loop with a :class:`~seriesio.Progress` as work goes on.
+    """
+
+    def __init__(
+        self, *, limits: Limits | None = None, progress: ProgressCallback | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._progress = progress
+        self._workers: Workers | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Client:
+        if self._closed or self._workers is not None:
+            raise ClientClosedError("a Client is entered once")
+        self._workers = Workers(self._limits.threads)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close; calls that are under way end with their own scopes, new ones are refused."""
+        self._closed = True
+        self._workers = None
+
+    def _open_workers(self) -> Workers:
+        if self._workers is None:
+            state = "closed" if self._closed else "not entered: async with Client() as client"
+            raise ClientClosedError(f"the Client is {state}")
+        return self._workers
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        url: URL | Sequence[URL],
+        input_order: str = "auto",
+        *,
+        select: Mapping[str, Any] | None = None,
+        rescale: bool = True,
+        dtype: DTypeLike | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> Series:
+        """Open the one series behind a URL; see :meth:`Series.open`."""
+        plan, rest = _options(input_order, rescale, dtype, on_incomplete, options)
+        opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
+        inventory = await opening.scan(_as_list(url), rest)
+        try:
+            parts = opening.parts(inventory, select, on_incomplete)
+            if len(parts) > 1:
+                raise ambiguous(inventory, parts)
+            (rows,) = parts.values()
+            return await opening.load(inventory, rows, plan)
+        finally:
+            inventory.close()
+
+    async def open_all(
+        self,
+        url: URL | Sequence[URL],
+        input_order: str = "auto",
+        *,
+        select: Mapping[str, Any] | None = None,
+        rescale: bool = True,
+        dtype: DTypeLike | None = None,
+        on_incomplete: OnIncomplete = "raise",
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Series, None]:
+        """Open every series behind a URL, one after the other; see :meth:`Series.open_all`."""
+        plan, rest = _options(input_order, rescale, dtype, on_incomplete, options)
+        opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
+        inventory = await opening.scan(_as_list(url), rest)
+        try:
+            for rows in opening.parts(inventory, select, on_incomplete).values():
+                yield await opening.load(inventory, rows, plan)
+        finally:
+            inventory.close()
+
+    async def summarize(
+        self, url: URL | Sequence[URL], **options: Any
+    ) -> tuple[list[SeriesSummary], Report]:
+        """What series are behind a URL, told by their headers; no pixel is read.
+
+        Raises:
+            NotFoundError, TransportError, ArchiveError: as :meth:`open`.
+        """
+        opening = Opening(self._open_workers(), self._limits.bytes, self._progress)
+        inventory = await opening.scan(_as_list(url), options)
+        try:
+            parts = inventory.select(None)
+            summaries = [inventory.summary(uid, rows) for uid, rows in parts.items()]
+            return summaries, plain_report(inventory)
+        finally:
+            inventory.close()
+
+    async def list(self, url: URL, **options: Any) -> AsyncIterator[Entry]:
+        """What is directly behind a URL: files and directories of a directory or zip.
+
+        Raises:
+            NotFoundError, TransportError, ArchiveError.
+        """
+        transport = await open_transport(url, self._open_workers(), options)
+        async for entry in transport.list():
+            yield entry
+
+    # --- writing ------------------------------------------------------------------------------
+
+    async def write(
+        self,
+        series: Series,
+        url: URL,
+        *,
+        formats: Sequence[str] | None = None,
+        keep_uid: bool | None = None,
+        overwrite: bool = False,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> Receipt:
+        """Write a series behind a URL; see :meth:`Series.write`."""
+        workers = self._open_workers()
+        handler = await workers.run(format_for, _one_format(formats))
+        transport = await open_transport(url, workers, options)
+        prints = await workers.run(series._volume.prints)
+        series._notice(prints)
+        count = len(series.header)
+        names = _names(count, frozenset() if overwrite else await transport.taken())
+        blobs = handler.encode(series._volume, prints, names, bool(keep_uid), workers)
+        async with aclosing(_counted(blobs, progress or self._progress, count)) as counted:
+            receipt = await transport.write(counted, overwrite=overwrite)
+        series.header.settle()
+        return receipt
+
+    async def copy(
+        self,
+        source: URL,
+        target: URL,
+        *,
+        overwrite: bool = False,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> Receipt:
+        """Copy all that is behind one URL to another, byte for byte; nothing is decoded.
+
+        ``options`` are the transports' (``password=`` of a zip that is read, ``compression=``
+        of one that is written).
+
+        Raises:
+            NotFoundError, TargetExistsError, TransportError, ArchiveError.
+        """
+        workers = self._open_workers()
+        reading = {name: options.pop(name) for name in ("password",) if name in options}
+        origin = await open_transport(source, workers, reading)
+        sink = await open_transport(target, workers, options)
+        async with aclosing(_counted(origin.read(), progress or self._progress, None)) as blobs:
+            return await sink.write(blobs, overwrite=overwrite)
+
+
+def _one_format(formats: Sequence[str] | None) -> str:
+    """The name of the format to write."""
+    names = ["dicom"] if formats is None else [formats] if isinstance(formats, str) else formats
+    if len(names) != 1:
+        raise FormatError(f"a series is written in one format, not in {len(names)}")
+    return names[0]
+
+
+def _as_list(url: URL | Sequence[URL]) -> list[URL]:
+    if isinstance(url, str | os.PathLike):
+        return [url]
+    urls = list(url)
+    if not urls:
+        raise NotFoundError("an empty list of locations")
+    return urls
+
+
+def _options(
+    input_order: str,
+    rescale: bool,
+    dtype: DTypeLike | None,
+    on_incomplete: str,
+    options: Mapping[str, Any],
+) -> tuple[PlanOptions, dict[str, Any]]:
+    """The options of planning, and what is left for the transport."""
+    if on_incomplete not in ("raise", "warn"):
+        raise ValueError(f'on_incomplete is "raise" or "warn", not {on_incomplete!r}')
+    own = {name: value for name, value in options.items() if name in _PLAN_OPTIONS}
+    plan = PlanOptions(input_order, rescale, dtype, on_incomplete == "warn", **own)
+    return plan, {name: value for name, value in options.items() if name not in own}
+
+
+async def _counted(
+    blobs: AsyncIterator[Blob], progress: ProgressCallback | None, total: int | None
+) -> AsyncGenerator[Blob, None]:
+    """Pass blobs on, and tell how far it has come."""
+    count = size = 0
+    async with closing(blobs):
+        async for blob in blobs:
+            yield blob
+            count, size = count + 1, size + blob.size
+            if progress is not None:
+                progress(Progress(count, total, "files", size))
+
+
+def _names(count: int, taken: frozenset[str]) -> list[str]:
+    """As many file names as instances, in their order, none of them taken."""
+    start = 1
+    while any(f"IM{number:05d}.dcm" in taken for number in range(start, start + count)):
+        used = [int(name[2:-4]) for name in taken if _numbered(name)]
+        start = max(used, default=0) + 1
+    return [f"IM{number:05d}.dcm" for number in range(start, start + count)]
+
+
+def _numbered(name: str) -> bool:
+    return name.startswith("IM") and name.endswith(".dcm") and name[2:-4].isdigit()

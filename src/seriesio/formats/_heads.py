@@ -1,0 +1,173 @@
+"""Heads of many blobs side by side in one buffer, as lockstep wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from ..blob import read_once
+from ..dicom.lockstep import ALIGNMENT, PADDING, match
+from ..dicom.table import HeaderGroup
+from ..errors import SeriesIOError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..blob import Blob, BlobReader
+    from ..dicom.lockstep import Matches
+    from ..dicom.part10 import Parsed
+
+__all__ = ["Heads", "Readers", "read_heads"]
+
+_SLACK: Final = 256
+_NEAR: Final = 1 << 14  # sizes this near are taken to differ in the header, not in the pixels
+_BUDGET: Final = 1 << 28  # bytes of one buffer
+_TRANSFER_SYNTAX: Final = 0x00020010
+
+
+class Readers(Protocol):
+    """Where open readers of sequential blobs are kept."""
+
+    def take_reader(self, index: int, blob: Blob) -> BlobReader: ...
+
+    def put_back(self, index: int, blob: Blob, reader: BlobReader) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Heads:
+    """The first bytes of blobs in one buffer; ``left`` are the rows nobody has taken yet."""
+
+    arena: NDArray[np.uint8] = field(repr=False)
+    bases: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    batch: list[tuple[int, Blob]]
+    read: list[bool]
+    left: list[int]
+
+    def match(self, template: Parsed) -> tuple[HeaderGroup, list[int]] | None:
+        """Take the heads that agree with a template, as one group with the blobs' indices."""
+        rows = np.array([row for row in self.left if self.read[row]], np.intp)
+        if not rows.size:
+            return None
+        origin = np.frombuffer(template.header.data, np.uint8)
+        matches = match(self.arena, self.bases[rows], self.ends[rows], template.tokens, origin)
+        good = _same_syntax(template, self.arena, matches)
+        if not good.any():
+            return None
+        if not good.all():
+            matches = matches.take(good)
+        taken = rows[matches.rows]
+        gone = set(taken.tolist())
+        self.left = [row for row in self.left if row not in gone]
+        group = _group(template, self.arena, self.bases[taken], matches)
+        return group, [self.batch[row][0] for row in taken.tolist()]
+
+    def pop(self) -> tuple[int, Blob, memoryview | None]:
+        """Take the first head that is left: index, blob, and its bytes if they were read."""
+        row = self.left.pop(0)
+        index, blob = self.batch[row]
+        head = self.arena.data[self.bases[row] : self.ends[row]] if self.read[row] else None
+        return index, blob, head
+
+    def compacted(self, group: HeaderGroup) -> HeaderGroup:
+        """A group of these heads without those that are not its own, where that is worth it."""
+        if group.arena is not self.arena:
+            return group
+        sizes = group.offsets[:, -1] - group.bases
+        return group.compact() if 2 * int(sizes.sum()) < self.arena.size else group
+
+
+def read_heads(
+    template: Parsed, pending: list[tuple[int, Blob]], readers: Readers
+) -> tuple[Heads, list[tuple[int, Blob]]]:
+    """Read as many heads as fit into one buffer, by the template's length; and what is left."""
+    lengths = _expected(template, [blob.size for _, blob in pending])
+    rooms = (lengths + ALIGNMENT - 1) & -ALIGNMENT
+    ends = np.cumsum(rooms)
+    count = max(int(np.searchsorted(ends, _BUDGET, "right")), 1)
+    bases = (ends - rooms)[:count]
+    arena, batch = _arena(int(ends[count - 1])), pending[:count]
+    ends = bases + lengths[:count]
+    read = _read_all(arena, bases.tolist(), ends.tolist(), batch, readers)
+    return Heads(arena, bases, ends, batch, read, list(range(count))), pending[count:]
+
+
+def _arena(size: int) -> NDArray[np.uint8]:
+    arena = np.empty(size + PADDING, np.uint8)
+    arena[size:] = 0
+    return arena
+
+
+def _expected(template: Parsed, sizes: list[int]) -> NDArray[np.int64]:
+    """How many bytes of each blob to read for its header, by the template's."""
+    head, each = template.header.pixel_offset, np.array(sizes, np.int64)
+    grown = each - template.size
+    grown[np.abs(grown) > _NEAR] = 0
+    expected: NDArray[np.int64] = np.minimum(each, head + np.maximum(grown, 0) + _SLACK)
+    return expected
+
+
+def _read_all(
+    arena: NDArray[np.uint8],
+    bases: list[int],
+    ends: list[int],
+    batch: list[tuple[int, Blob]],
+    readers: Readers,
+) -> list[bool]:
+    view = arena.data
+    return [
+        _read_head(index, blob, view[base:end], readers)
+        for base, end, (index, blob) in zip(bases, ends, batch, strict=True)
+    ]
+
+
+def _read_head(index: int, blob: Blob, view: memoryview, readers: Readers) -> bool:
+    """Read a head; a blob that cannot be read is left to the walk alone, which says why."""
+    try:
+        if not blob.sequential:
+            return read_once(blob, view) == view.nbytes
+        reader = readers.take_reader(index, blob)
+        try:
+            return reader.readinto(view, 0) == view.nbytes
+        finally:
+            readers.put_back(index, blob, reader)
+    except SeriesIOError:
+        return False
+
+
+def _same_syntax(template: Parsed, arena: NDArray[np.uint8], matches: Matches) -> NDArray[np.bool_]:
+    """True for the rows whose transfer syntax is the template's."""
+    count = _meta_count(template)
+    tags = template.header.layout.tags[:count]
+    same = np.ones(len(matches.rows), bool)
+    for place in (place for place, tag in enumerate(tags) if tag == _TRANSFER_SYNTAX):
+        start = int(template.header.offsets[place])
+        length = int(template.header.lengths[place])
+        wanted = np.frombuffer(template.header.data[start : start + length], np.uint8)
+        same &= matches.lengths[:, place] == length
+        places = matches.offsets[:, place, None] + np.arange(length)
+        same &= (arena.take(places, mode="clip") == wanted).all(axis=1)
+    return same
+
+
+def _meta_count(template: Parsed) -> int:
+    """How many elements the file meta information has."""
+    return int(np.searchsorted(template.header.starts, template.header.meta_end))
+
+
+def _group(
+    template: Parsed, arena: NDArray[np.uint8], bases: NDArray[np.int64], matches: Matches
+) -> HeaderGroup:
+    header = template.header
+    return HeaderGroup(
+        arena,
+        bases,
+        header.layout,
+        matches.starts,
+        matches.offsets,
+        matches.lengths,
+        header.syntax,
+        matches.starts[:, _meta_count(template)] - bases,
+    )

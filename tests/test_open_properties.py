@@ -1,0 +1,88 @@
+"""However the files come, the series is the same: any order, names, directories, or a zip."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seriesio import Series
+from seriesio.testing import Phantom, phantom
+
+PHANTOMS: dict[str, Phantom] = {
+    "ct": phantom((6, 12, 16), intercept=-1024, tilt=10),
+    "te": phantom((2, 3, 12, 16), axes=("te", "slice", "row", "column")),
+    "time": phantom((3, 3, 12, 16), modality="MR"),
+    "two": phantom((2, 2, 2, 12, 16), axes=("time", "b", "slice", "row", "column")),
+    "enhanced": phantom((2, 3, 12, 16), enhanced="per-volume", shuffle=1),
+    "colour": phantom((4, 12, 16), photometric="RGB"),
+    "noisy": phantom((4, 12, 16), orientation=(0.8, 0.6, 0, 0, 0, -1)),
+}
+
+
+def laid_out(source: Phantom, seed: int, folder: Path, packed: bool) -> Path:
+    """The files under random names, in random directories, in a random order."""
+    rng = random.Random(seed)
+    files = list(source.files().values())
+    rng.shuffle(files)
+    names = [f"{rng.choice(['', 'a/', 'b/c/', 'd e/'])}{rng.getrandbits(64):x}" for _ in files]
+    if packed:
+        with zipfile.ZipFile(folder / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in zip(names, files, strict=True):
+                archive.writestr(name, data)
+        return folder / "in.zip"
+    for name, data in zip(names, files, strict=True):
+        path = folder / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder / "in"
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32), packed=st.booleans())
+async def test_any_layout_is_the_same_series(name: str, seed: int, packed: bool) -> None:
+    """Array, affine, axes, attributes and the order of the instances."""
+    source = PHANTOMS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        series = await Series.open(laid_out(source, seed, Path(folder), packed))
+    assert np.array_equal(series.array, source.array)
+    assert np.allclose(series.affine, source.affine, atol=1e-4)
+    assert tuple(axis.name for axis in series.axes[: len(source.axes)]) == source.axes
+    wanted = [dataset.SOPInstanceUID for dataset in source.datasets()]
+    assert list(series.header.values("SOPInstanceUID")) == wanted
+    assert series.seriesInstanceUID == source.series_uid
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+async def test_noise_within_the_tolerances(seed: int) -> None:
+    """Cosines and positions that differ a little: the affine does not depend on the order."""
+    source = phantom((4, 12, 16), modality="MR")
+    rng = np.random.default_rng(3)
+    datasets = source.datasets()
+    for dataset in datasets:
+        cosines = np.array(dataset.ImageOrientationPatient, float) + rng.normal(0, 1e-5, 6)
+        position = np.array(dataset.ImagePositionPatient, float) + rng.normal(0, 1e-4, 3)
+        dataset.ImageOrientationPatient = [f"{number:.8f}" for number in cosines]
+        dataset.ImagePositionPatient = [f"{number:.6f}" for number in position]
+    results = []
+    for order in (range(4), random.Random(seed).sample(range(4), 4)):
+        with tempfile.TemporaryDirectory() as folder:
+            for number, index in enumerate(order):
+                datasets[index].save_as(Path(folder, f"{number}.dcm"))
+            results.append(await Series.open(folder))
+    first, second = results
+    assert np.array_equal(first.array, second.array)
+    assert np.array_equal(first.affine, second.affine)
+    assert np.array_equal(first.imagePositions, second.imagePositions)
