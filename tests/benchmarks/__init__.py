@@ -1,0 +1,1 @@
+"""How fast, how lean: seriesio side by side with its peers. Run ``python -m tests.benchmarks``."""
