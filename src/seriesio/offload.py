@@ -7,17 +7,27 @@ cancelled call waits for the pieces that run (they are short) and starts no furt
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 
-__all__ = ["Workers", "default_threads"]
+__all__ = ["Workers", "alone", "default_threads"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# Seconds of work that one hop to a thread takes along: enough to make the hop itself cheap,
+# little enough for a cancelled call to end soon.
+_HOP: Final = 0.01
+
+_mostly_python = threading.Lock()
+_shared: RunVar[anyio.CapacityLimiter] = RunVar("seriesio_workers")
 
 
 def default_threads() -> int:
@@ -29,23 +39,56 @@ def default_threads() -> int:
     return min(max(count, 2), 16)
 
 
+def alone(function: Callable[..., R], *args: object) -> R:
+    """Call a function that is mostly Python while no other thread of ours does the same.
+
+    Two such threads would only take the interpreter's lock from each other, and both from the
+    event loop. Reading, decoding and inflating let go of that lock: they need no turn.
+    """
+    with _mostly_python:
+        return function(*args)
+
+
+def _new_limiter(threads: int) -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(threads)
+
+
+def _shared_limiter() -> anyio.CapacityLimiter:
+    """The limiter of this event loop."""
+    try:
+        return _shared.get()
+    except LookupError:
+        limiter = _new_limiter(default_threads())
+        _shared.set(limiter)
+        return limiter
+
+
 class Workers:
-    """A limit on threads, and the ways to use them."""
+    """A limit on threads, and the ways to use them.
+
+    Without a number of their own, all workers of an event loop share one limit: many series
+    opened at once take no more threads than one.
+    """
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or default_threads()
+        self._own = threads is not None
         self._limiter: anyio.CapacityLimiter | None = None
 
     @property
     def limiter(self) -> anyio.CapacityLimiter:
         # Made late: a limiter belongs to the running event loop.
         if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self.threads)
+            self._limiter = _new_limiter(self.threads) if self._own else _shared_limiter()
         return self._limiter
 
     async def run(self, function: Callable[..., R], *args: object) -> R:
         """Run one blocking function in a worker thread."""
         return await anyio.to_thread.run_sync(partial(function, *args), limiter=self.limiter)
+
+    async def run_alone(self, function: Callable[..., R], *args: object) -> R:
+        """Run a function that is mostly Python in a worker thread, one of its kind at a time."""
+        return await self.run(alone, function, *args)
 
     async def map(
         self,
@@ -62,14 +105,29 @@ class Workers:
         failures: dict[int, BaseException] = {}
         pending = iter(enumerate(items))
 
-        async def work() -> None:
+        def some() -> list[T]:
+            """What one hop does: items until its time is over, or all are taken."""
+            finished: list[T] = []
+            end = time.monotonic() + _HOP
             for index, item in pending:
                 try:
-                    results[index] = await self.run(function, item)
-                    if done is not None and not failures:
-                        done(item)
+                    results[index] = function(item)
                 except Exception as error:
                     failures[index] = error
+                    break
+                finished.append(item)
+                if failures or time.monotonic() > end:
+                    break
+            return finished
+
+        async def work() -> None:
+            while finished := await self.run(some):
+                if done is not None and not failures:
+                    try:
+                        for item in finished:
+                            done(item)
+                    except Exception as error:
+                        failures[len(items)] = error
                 if failures:
                     return
 

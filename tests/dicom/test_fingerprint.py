@@ -37,3 +37,20 @@ def test_moved_content(shape: tuple[int, int]) -> None:
 def test_sizes_of_zeros() -> None:
     """Nothing but zeros of another size is something else."""
     assert len({fingerprint(np.zeros(size, np.uint8)) for size in range(1, 50)}) == 49
+
+
+@pytest.mark.parametrize(
+    ("dtype", "columns"), [("u2", 2036), ("f4", 1018), ("u1", 4072), ("f8", 509)]
+)
+def test_flipped_rows_of_any_width(dtype: str, columns: int) -> None:
+    """Mirrored rows are noticed, also where a row is as wide as the columns that are summed."""
+    slot = np.random.default_rng(5).integers(0, 200, (6, columns)).astype(dtype)
+    for other in (slot[:, ::-1], slot[::-1], np.roll(slot, 1, axis=1), np.roll(slot, 1, axis=0)):
+        assert fingerprint(np.ascontiguousarray(other)) != fingerprint(slot)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "i2", "i1"])
+def test_negated_values(dtype: str) -> None:
+    """Signs do not cancel out, however many values there are."""
+    slot = np.random.default_rng(6).integers(1, 100, (64, 64)).astype(dtype)
+    assert fingerprint(-slot) != fingerprint(slot)

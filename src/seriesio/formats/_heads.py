@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..dicom.lockstep import Matches
     from ..dicom.part10 import Parsed
 
-__all__ = ["Heads", "Readers", "read_heads"]
+__all__ = ["Heads", "Readers", "lay_out"]
 
 _SLACK: Final = 256
 _NEAR: Final = 1 << 14  # sizes this near are taken to differ in the header, not in the pixels
@@ -78,11 +78,19 @@ class Heads:
         sizes = group.offsets[:, -1] - group.bases
         return group.compact() if 2 * int(sizes.sum()) < self.arena.size else group
 
+    def fill(self, rows: range, readers: Readers) -> None:
+        """Read some of the heads; ranges that do not overlap may be read side by side."""
+        view = self.arena.data
+        for row in rows:
+            index, blob = self.batch[row]
+            head = view[self.bases.item(row) : self.ends.item(row)]
+            self.read[row] = _read_head(index, blob, head, readers)
 
-def read_heads(
-    template: Parsed, pending: list[tuple[int, Blob]], readers: Readers
+
+def lay_out(
+    template: Parsed, pending: list[tuple[int, Blob]]
 ) -> tuple[Heads, list[tuple[int, Blob]]]:
-    """Read as many heads as fit into one buffer, by the template's length; and what is left."""
+    """Room for as many heads as fit into one buffer, by the template's length; what is left."""
     lengths = _expected(template, [blob.size for _, blob in pending])
     rooms = (lengths + ALIGNMENT - 1) & -ALIGNMENT
     ends = np.cumsum(rooms)
@@ -90,8 +98,8 @@ def read_heads(
     bases = (ends - rooms)[:count]
     arena, batch = _arena(int(ends[count - 1])), pending[:count]
     ends = bases + lengths[:count]
-    read = _read_all(arena, bases.tolist(), ends.tolist(), batch, readers)
-    return Heads(arena, bases, ends, batch, read, list(range(count))), pending[count:]
+    heads = Heads(arena, bases, ends, batch, [False] * len(batch), list(range(len(batch))))
+    return heads, pending[count:]
 
 
 def _arena(size: int) -> NDArray[np.uint8]:
@@ -107,20 +115,6 @@ def _expected(template: Parsed, sizes: list[int]) -> NDArray[np.int64]:
     grown[np.abs(grown) > _NEAR] = 0
     expected: NDArray[np.int64] = np.minimum(each, head + np.maximum(grown, 0) + _SLACK)
     return expected
-
-
-def _read_all(
-    arena: NDArray[np.uint8],
-    bases: list[int],
-    ends: list[int],
-    batch: list[tuple[int, Blob]],
-    readers: Readers,
-) -> list[bool]:
-    view = arena.data
-    return [
-        _read_head(index, blob, view[base:end], readers)
-        for base, end, (index, blob) in zip(bases, ends, batch, strict=True)
-    ]
 
 
 def _read_head(index: int, blob: Blob, view: memoryview, readers: Readers) -> bool:

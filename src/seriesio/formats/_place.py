@@ -12,7 +12,7 @@ import numpy as np
 from ..blob import read_all, read_fully
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
-from ..dicom.fingerprint import fingerprint
+from ..dicom.fingerprint import fingerprints
 from ..dicom.fragments import fragments
 from ..dicom.pixels import finish_in_place, native_frame
 from ..errors import DicomError, SeriesIOError, TooLargeError, TruncatedError
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from ..dicom.part10 import RawHeader
     from ..dicom.pixels import PixelLayout
     from ..dicom.plan import Plan
+    from ..dicom.table import HeaderTable
 
-__all__ = ["Job", "Placer", "check_length", "jobs_for"]
+__all__ = ["Job", "Placer", "check_length", "jobs_for", "pixel_values"]
 
-_JOB_BYTES: Final = 8 << 20
+_JOB_BYTES: Final = 4 << 20  # read, then computed on with single calls while in the cache
 _MAX_TAIL: Final = 64 << 20
 
 
@@ -62,6 +63,9 @@ class Placer:
         self.flat = self.volume.reshape(-1, *shape)
         self.prints = np.zeros(len(self.flat), np.uint64)
         self._locks = [threading.Lock() for _ in range(16)]
+        self._offsets = pixel_values(self.plan.table)[1].tolist()
+        self._together = _as_they_lie(self.plan) and not self.plain
+        self._differs = _differing(self.plan) if self._together else []
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Fill the slots of some jobs.
@@ -72,12 +76,65 @@ class Placer:
         """
         for job in jobs:
             try:
-                self._instance(job)
+                if self._together:
+                    self._read_frames(job)
+                else:
+                    self._instance(job)
             except SeriesIOError as error:
                 name = self.blobs[job.instance].name
                 if name in str(error) or isinstance(error, OSError):
                     raise
                 raise type(error)(f"{name}: {error}") from error
+        if self._together:
+            for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
+                self._finish(first, end)
+
+    def _read_frames(self, job: Job) -> None:
+        """Read stored values straight into their slots, to be finished with others."""
+        instance, name = job.instance, self.blobs[job.instance].name
+        layout, offset = self.plan.layouts[instance], self._offsets[instance]
+        reader = self._reader(instance)
+        try:
+            for frame, slot in zip(job.frames, job.slots, strict=True):
+                start = offset + frame * layout.frame_bytes
+                read_fully(reader, _bytes_of(self.flat[slot]), start, name)
+            if job.first:
+                self._tail(instance, reader, offset + layout.native_length, self._size(instance))
+        finally:
+            reader.close()
+
+    def _runs(self, slots: Sequence[int]) -> list[tuple[int, int]]:
+        """Neighbouring slots whose stored values mean the same, as (first, end)."""
+        starts = [
+            place
+            for place, slot in enumerate(slots)
+            if place == 0 or slot != slots[place - 1] + 1 or self._differs[slot]
+        ]
+        ends = [*starts[1:], len(slots)]
+        return [(slots[a], slots[b - 1] + 1) for a, b in zip(starts, ends, strict=True)]
+
+    def _finish(self, first: int, end: int) -> None:
+        """Stored values to values, for many slots with single calls."""
+        plan = self.plan
+        instance, number = plan.slots[first].tolist()
+        block = self.flat[first:end]
+        cells = block if block.dtype == plan.values.stored else block.view(plan.values.stored)
+        if finish_in_place(cells, plan.layouts[instance], self._little(instance)):
+            for owner in set(plan.slots[first:end, 0].tolist()):
+                self._keep_original(owner)
+        plan.values.apply(cells, block, self._frame(instance, number))
+        self.prints[first:end] = fingerprints(block)
+
+    def _little(self, instance: int) -> bool:
+        return self.plan.table.little(instance)
+
+    def _keep_original(self, instance: int) -> None:
+        length = self.plan.layouts[instance].native_length
+        reader = self._reader(instance)
+        try:
+            self._value(instance, reader, self._offsets[instance], length)
+        finally:
+            reader.close()
 
     def _instance(self, job: Job) -> None:
         header = self.plan.table.header(job.instance)
@@ -91,7 +148,7 @@ class Placer:
         finally:
             reader.close()
         for slot in job.slots:
-            self.prints[slot] = fingerprint(self.flat[slot])
+            self.prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
         if job.first and job.instance in self.plain:
             self.wholes[job.instance] = bytes(read_all(self.blobs[job.instance]))
 
@@ -180,13 +237,43 @@ class Placer:
 
     def _tail(self, instance: int, reader: BlobReader, start: int, size: int) -> None:
         """Keep what lies behind the pixels: a padding byte, trailing elements."""
+        if size == start:
+            return
         name = self.blobs[instance].name
         if size - start > _MAX_TAIL:
             raise TooLargeError(f"{name}: {size - start} bytes behind the pixel data")
         # Reading to the very end also lets the reader verify checksums.
-        tail = _read(reader, start, size - start, name)
-        if tail:
-            self.tails[instance] = tail
+        self.tails[instance] = _read(reader, start, size - start, name)
+
+
+def _as_they_lie(plan: Plan) -> bool:
+    """True if every frame's bytes are its slot's, but for what is done to them in place."""
+    return (
+        plan.values.in_place
+        and plan.values.exact
+        and plan.lookup is None
+        and not plan.frames.mosaics
+        and all(kind.direct and not _recoloured(plan, kind) for kind in plan.layouts.kinds)
+    )
+
+
+def _recoloured(plan: Plan, layout: PixelLayout) -> bool:
+    return plan.color and layout.photometric.startswith("YBR")
+
+
+def _differing(plan: Plan) -> list[bool]:
+    """For each slot: do its stored values mean something else than those of the one before?"""
+    owners = plan.slots[:, 0]
+    frames = plan.frames.first[owners] + plan.slots[:, 1]
+    keys = np.stack(
+        [
+            plan.values.slope[frames],
+            plan.values.intercept[frames],
+            plan.layouts.codes[owners],
+        ]
+    )
+    changes = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    return [True, *changes.tolist()]
 
 
 class _PlainReader:
@@ -239,8 +326,29 @@ def check_length(header: RawHeader, layout: PixelLayout, size: int, name: str) -
         )
 
 
+def pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) announced length of each instance's pixel value, and where it begins."""
+    lengths, offsets = np.empty((2, len(table)), np.int64)
+    for number in np.unique(table.where[:, 0]).tolist():
+        group, mine = table.groups[number], table.where[:, 0] == number
+        members = table.where[mine, 1]
+        lengths[mine] = group.lengths[members, -1]
+        offsets[mine] = group.offsets[members, -1] - group.bases[members]
+    return lengths, offsets
+
+
 def jobs_for(plan: Plan, sequential: Sequence[bool]) -> list[list[Job]]:
     """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots."""
+    frame_bytes = max(int(np.prod(plan.frame_shape)) * plan.values.dtype.itemsize, 1)
+    per_job = max(_JOB_BYTES // frame_bytes, 1)
+    if not plan.frames.multiframe:
+        owners = plan.slots[:, 0].tolist()
+        single = [Job(owner, (0,), (slot,), True) for slot, owner in enumerate(owners)]
+        return [single[start : start + per_job] for start in range(0, len(single), per_job)]
+    return _jobs_of_frames(plan, sequential, per_job)
+
+
+def _jobs_of_frames(plan: Plan, sequential: Sequence[bool], per_job: int) -> list[list[Job]]:
     order = np.lexsort((plan.slots[:, 1], plan.slots[:, 0]))
     instances = plan.slots[order, 0]
     starts = np.flatnonzero(np.diff(instances, prepend=-1))
@@ -249,19 +357,17 @@ def jobs_for(plan: Plan, sequential: Sequence[bool]) -> list[list[Job]]:
         (tuple(order[start:end].tolist()) for start, end in zip(starts, ends, strict=True)),
         key=min,
     )
-    frame_bytes = max(int(np.prod(plan.frame_shape)) * plan.values.dtype.itemsize, 1)
-    per_job = max(_JOB_BYTES // frame_bytes, 1)
+    owners, numbers = plan.slots[:, 0].tolist(), plan.slots[:, 1].tolist()
     batches: list[list[Job]] = [[]]
     filled = 0
     for slots in groups:
-        instance = int(plan.slots[slots[0], 0])
+        instance = owners[slots[0]]
         step = len(slots) if sequential[instance] else per_job
         for start in range(0, len(slots), step):
             part = slots[start : start + step]
-            frames = tuple(plan.slots[list(part), 1].tolist())
             if filled + len(part) > per_job and batches[-1]:
                 batches.append([])
                 filled = 0
-            batches[-1].append(Job(instance, frames, part, start == 0))
+            batches[-1].append(Job(instance, tuple(numbers[s] for s in part), part, start == 0))
             filled += len(part)
     return batches

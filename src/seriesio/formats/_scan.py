@@ -14,7 +14,8 @@ from ..blob import read_fully
 from ..dicom.part10 import MoreNeeded, NoDicomError, Parsed, parse
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError, TooLargeError, TruncatedError
-from ._heads import Heads, read_heads
+from ..offload import alone
+from ._heads import Heads, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from ..blob import Blob, BlobReader
     from ..dicom.part10 import RawHeader
 
-__all__ = ["Batch", "Scanned", "scan_batch"]
+__all__ = ["Batch", "Reading", "Scanned", "begin", "finish", "scan_batch"]
 
 _FIRST_READ: Final = 1 << 15
 _SLACK: Final = 256
 _TEMPLATES: Final = 16  # of one buffer of heads
+_ALONE: Final = 256  # blobs that one hop to a thread walks without finding a template
 _KEPT_READERS: Final = 1024  # of sequential blobs, some 50 kB each
 
 _ROWS, _BITS_ALLOCATED, _SOP_CLASS = 0x00280010, 0x00280100, 0x00080016
@@ -76,22 +78,57 @@ def scan_batch(batch: Batch) -> Scanned:
     try:
         pending = batch
         while pending:
-            template, pending = _first_header(pending, found)
-            while template is not None and pending:
-                pending = _together(template, pending, found)
+            reading = begin(pending, found)
+            reading.fill(range(len(reading)))
+            pending = finish(reading)
     except BaseException:
         found.close()
         raise
     return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Heads that are to be read and held against a template; none where none was found."""
+
+    template: Parsed | None
+    heads: Heads | None
+    rest: Batch
+    found: Scanned
+
+    def __len__(self) -> int:
+        return 0 if self.heads is None else len(self.heads.batch)
+
+    def fill(self, rows: range) -> None:
+        if self.heads is not None:
+            self.heads.fill(rows, self.found)
+
+
+def begin(pending: Batch, found: Scanned) -> Reading:
+    """Walk blobs alone up to one that can be a template, and lay out room for those behind."""
+    template, rest = _first_header(pending, found)
+    if template is None or not rest:
+        return Reading(None, None, rest, found)
+    heads, rest = lay_out(template, rest)
+    return Reading(template, heads, rest, found)
+
+
+def finish(reading: Reading) -> Batch:
+    """Walk the heads that were read; what is still to be scanned."""
+    found, heads, template = reading.found, reading.heads, reading.template
+    if heads is not None and template is not None:
+        alone(_walk_all, heads, template, found)
+        found.groups[:] = [(heads.compacted(group), rows) for group, rows in found.groups]
+    return reading.rest
+
+
 def _first_header(pending: Batch, found: Scanned) -> tuple[Parsed | None, Batch]:
     """Walk blobs alone up to the first that can be a template; what is left of them."""
-    for place, (index, blob) in enumerate(pending):
+    for place, (index, blob) in enumerate(pending[:_ALONE]):
         parsed = _scan_alone(index, blob, found)
         if parsed is not None and _usable(parsed):
             return parsed, pending[place + 1 :]
-    return None, []
+    return None, pending[_ALONE:]
 
 
 def _usable(template: Parsed) -> bool:
@@ -182,9 +219,8 @@ def _buffer(count: int, blob: Blob) -> memoryview:
 # --- many at once -----------------------------------------------------------------------------
 
 
-def _together(template: Parsed, pending: Batch, found: Scanned) -> Batch:
-    """Read heads side by side and walk them in lockstep; returns those not yet read."""
-    heads, rest = read_heads(template, pending, found)
+def _walk_all(heads: Heads, template: Parsed, found: Scanned) -> None:
+    """Match heads with a template, those that differ with others, the rest with none."""
     current: Parsed | None = template
     for _ in range(_TEMPLATES):
         if current is None:
@@ -195,8 +231,6 @@ def _together(template: Parsed, pending: Batch, found: Scanned) -> Batch:
         current = _next_template(heads, found)
     while heads.left:
         _scan_head(heads, found)
-    found.groups[:] = [(heads.compacted(group), rows) for group, rows in found.groups]
-    return rest
 
 
 def _next_template(heads: Heads, found: Scanned) -> Parsed | None:

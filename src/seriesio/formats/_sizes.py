@@ -10,7 +10,7 @@ import numpy as np
 from ..dicom.layouts import Layouts, pixel_layouts
 from ..dicom.table import HeaderTable
 from ..errors import DataError, TooLargeError
-from ._place import check_length
+from ._place import check_length, pixel_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def _wrong_sizes(
     All of them are looked at side by side; the few suspects then tell what is wrong.
     """
     sizes = np.array([_size(inventory, row) for row in rows.tolist()], np.float64)
-    said, offsets = _pixel_values(table)
+    said, offsets = pixel_values(table)
     needed = np.array([float(kind.native_length) for kind in layouts.kinds])[layouts.codes]
     native = np.array([kind.native for kind in layouts.kinds])[layouts.codes]
     fitting = (said >= needed) & (said <= needed + needed % 2) & (offsets + said <= sizes)
@@ -91,17 +91,6 @@ def _wrong_sizes(
 def _size(inventory: Inventory, row: int) -> int:
     plain = inventory.plain.get(row)
     return inventory.blobs[row].size if plain is None else plain.nbytes
-
-
-def _pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) announced length of each instance's pixel value, and where it begins."""
-    lengths, offsets = np.empty((2, len(table)), np.int64)
-    for number in np.unique(table.where[:, 0]).tolist():
-        group, mine = table.groups[number], table.where[:, 0] == number
-        members = table.where[mine, 1]
-        lengths[mine] = group.lengths[members, -1]
-        offsets[mine] = group.offsets[members, -1] - group.bases[members]
-    return lengths, offsets
 
 
 def _check_ratio(layout: PixelLayout, blob: Blob) -> None:

@@ -20,7 +20,7 @@ from ..progress import Progress
 from ..report import Report
 from ._inventory import Inventory
 from ._place import Job, Placer, jobs_for
-from ._scan import Batch, Scanned, scan_batch
+from ._scan import Batch, Scanned, begin, finish
 from ._sizes import Part, readable_part
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DicomFormat", "Inventory", "encode", "load", "scan"]
 
-_BATCH: Final = 256
+_PART: Final = 16  # heads that a thread takes at a time
 _NAMES: Final = 100
 _ENCODED: Final = 8 << 20
 
@@ -46,28 +46,26 @@ async def scan(
 ) -> Inventory:
     """Scan every blob's header; whatever is no DICOM image is counted, not lost."""
     listed = [blob async for blob in blobs]
-    size = max(1, min(_BATCH, -(-len(listed) // workers.threads)))
-    entries: Batch = list(enumerate(listed))
-    batches = [entries[start : start + size] for start in range(0, len(entries), size)]
-    scanned: list[Scanned] = []
+    pending: Batch = list(enumerate(listed))
+    found = Scanned()
 
-    def one(batch: Batch) -> None:
-        scanned.append(scan_batch(batch))
-
-    count = 0
-
-    def done(batch: Batch) -> None:
-        nonlocal count
-        count += len(batch)
+    def tell(left: int) -> None:
         if progress is not None:
-            progress(Progress(count, len(listed), "headers"))
+            progress(Progress(len(listed) - left, len(listed), "headers"))
 
     try:
-        await workers.map(one, batches, done)
-        return await workers.run(_merge, listed, scanned)
+        while pending:
+            reading = await workers.run(begin, pending, found)
+            parts = [
+                range(start, min(start + _PART, len(reading)))
+                for start in range(0, len(reading), _PART)
+            ]
+            await workers.map(reading.fill, parts)
+            pending = await workers.run(finish, reading)
+            tell(len(pending))
+        return await workers.run_alone(_merge, listed, [found])
     except BaseException:
-        for part in scanned:
-            part.close()
+        found.close()
         raise
 
 
@@ -112,15 +110,15 @@ async def load(
     Raises:
         SeriesError, DataError, TransportError: the series is not whole, or not readable.
     """
-    part, damaged = await workers.run(readable_part, inventory, rows, options.warn)
+    part, damaged = await workers.run_alone(readable_part, inventory, rows, options.warn)
     counter = _Counter(progress, len(part.rows))
     for wide in (False, True):
-        plan = await workers.run(_plan, part, options, wide, memory)
+        plan = await workers.run_alone(_plan, part, options, wide, memory)
         try:
             placer = await _fill(inventory, part, plan, workers, counter)
         except WiderNeeded:
             continue
-        return await workers.run(_volume, inventory, placer, damaged)
+        return await workers.run_alone(_volume, inventory, placer, damaged)
     raise DicomError("the values are beyond the range of 64-bit floating point numbers")
 
 
@@ -231,7 +229,7 @@ async def _fill(
     plain = {local[row]: data for row, data in inventory.plain.items() if row in local}
     blobs = [inventory.blobs[row] for row in rows]
     try:
-        placer, batches = await workers.run(_prepare, plan, blobs, readers, plain)
+        placer, batches = await workers.run_alone(_prepare, plan, blobs, readers, plain)
         await workers.map(placer.run, batches, counter.count)
     finally:
         for reader in readers.values():
