@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -177,6 +178,17 @@ def test_copy_is_byte_for_byte(
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert cli.main(["copy", "--overwrite", str(source), str(target)]) == 0
     assert content(target) == sorted(path.read_bytes() for path in source.iterdir())
+
+
+def test_copy_counts_what_it_leaves_out(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FIFOs and broken links are no files: how many there are stands behind what was stored."""
+    os.mkfifo(study / "fifo")
+    (study / "broken").symlink_to("nowhere")
+    assert cli.main(["copy", str(study), str(tmp_path / "copy")]) == 0
+    assert "13 files" in (printed := capsys.readouterr().out)
+    assert "2 skipped" in printed
 
 
 def test_copy_shows_progress_on_a_terminal(

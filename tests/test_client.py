@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from seriesio.errors import (
     NotFoundError,
     TargetExistsError,
     TooLargeError,
+    TransportError,
 )
 from seriesio.testing import Phantom, phantom
 
@@ -186,6 +188,39 @@ async def test_copy(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "notes.dcm").read_bytes() == b"no DICOM at all"
 
 
+async def test_copies_are_whole(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one may not read ends a copy before anything is there; the error names it."""
+    (folder / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    async with Client() as client:
+        for name in ("new", "new.zip"):
+            with pytest.raises(TransportError, match="locked"):
+                await client.copy(folder, tmp_path / name)
+            assert not (tmp_path / name).exists()
+
+
+async def test_copies_of_what_has_no_bytes(folder: Path, tmp_path: Path) -> None:
+    """FIFOs, broken links and further names of files are not copied; the receipt names them."""
+    os.mkfifo(folder / "fifo")
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "again").symlink_to(sorted(os.listdir(folder))[0])
+    async with Client() as client:
+        receipt = await client.copy(folder, tmp_path / "new")
+        whole = await client.copy(tmp_path / "new", tmp_path / "new.zip")
+    assert receipt.count == len(os.listdir(tmp_path / "new")) == 3
+    assert sorted(receipt.skipped) == ["again", "broken", "fifo"]
+    assert whole.skipped == ()
+
+
 async def test_list(folder: Path, tmp_path: Path) -> None:
     """Listing tells names, kinds and sizes; each URL can be opened or listed again."""
     async with Client() as client:
@@ -231,6 +266,12 @@ async def test_options_that_nobody_takes(folder: Path, tmp_path: Path) -> None:
         "dicom:/user:secret@host/AET",
         "zip://user:secret@host/a.zip",
         "file://user:secret@host/path",
+        "user:secret@host/path",
+        "user:secret@host/a.zip?time",
+        "xnat//user:secret@host/path",
+        "https//user:secret@host",
+        "//user:secret@host/path",
+        "xnat:///user:secret@host/path",
     ],
 )
 async def test_urls_that_nobody_serves(url: str, folder: Path) -> None:

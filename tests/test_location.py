@@ -79,6 +79,18 @@ def test_as_text() -> None:
         assert str(parse_location(url)) == url
 
 
+def test_paths_that_look_like_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks like a URL with a password is a path if it is there, begins ./, or is a Path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user:p@host").mkdir()
+    for path in ("user:p@host", "user:p@host/new", "./user:q@host", Path("user:q@host"), "a@b:c"):
+        assert look_up(parse_location(path)).path == str(path)
+    for url in ("user:q@host", "user:q@host/new", "/user:q@host", "user:q@host.zip", "a//u:q@h/x"):
+        with pytest.raises(LocationError, match="malformed URL") as caught:
+            look_up(parse_location(url))
+        assert "q@" not in str(caught.value)
+
+
 @given(st.text(max_size=30))
 def test_any_text(text: str) -> None:
     """Any text gives a location, or a LocationError."""

@@ -363,6 +363,117 @@ async def test_doubled_position(tmp_path: Path) -> None:
     assert caught.value.missing == ("position 3 mm: 2 instead of 1",)
 
 
+SHARED_TIMES = phantom((4, 3, 12, 16), modality="MR", position=(0, 0, 0))
+
+
+@pytest.mark.parametrize("identified", [True, False])
+async def test_as_many_missing_everywhere(tmp_path: Path, identified: bool) -> None:
+    """Time k is missing at slice k: the moments are never paired by their mere rank."""
+    source = SHARED_TIMES.without([0, 4, 8])
+
+    def alter(number: int, dataset: Dataset) -> None:
+        if not identified:
+            del dataset.TemporalPositionIdentifier
+            del dataset.AcquisitionNumber
+
+    saved(tmp_path, alter, source)
+    with pytest.raises(IncompleteSeriesError) as caught:
+        await Series.open(tmp_path)
+    places = [text.rsplit(" at position ")[1] for text in caught.value.missing]
+    assert places == ["0 mm", "3 mm", "6 mm"]
+    with pytest.warns(IncompleteSeriesWarning):
+        series = await Series.open(tmp_path, on_incomplete="warn")
+    assert np.array_equal(series.array, SHARED_TIMES.array[3])
+
+
+async def test_slices_with_times_of_their_own(tmp_path: Path) -> None:
+    """Moments that do not recur are ranked, and the report says so."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        del dataset.TemporalPositionIdentifier
+        del dataset.AcquisitionNumber
+        dataset.AcquisitionTime = dataset.ContentTime = f"12000{number // 3 * 2}.{number % 3}"
+
+    series = await Series.open(saved(tmp_path, alter, SHARED_TIMES))
+    assert np.array_equal(series.array, SHARED_TIMES.array)
+    assert any("the rank of AcquisitionTime" in note for note in series.report.notes)
+
+
+async def test_numbers_alone_show_holes(tmp_path: Path) -> None:
+    """Nothing but Instance Number tells volumes apart, and some numbers are not there."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        for keyword in ("TemporalPositionIdentifier", "AcquisitionNumber", "ContentTime"):
+            delattr(dataset, keyword)
+        dataset.AcquisitionTime = "120000"
+
+    source = phantom((4, 2, 12, 16), modality="MR").without([2, 5])
+    with pytest.raises(IncompleteSeriesError) as caught:
+        await Series.open(saved(tmp_path, alter, source))
+    assert caught.value.missing == ("InstanceNumber 3", "InstanceNumber 6")
+
+
+async def test_slice_beside_the_others(tmp_path: Path) -> None:
+    """One of four slices is 30 mm to the side; with "warn" a note."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        if number == 1:
+            dataset.ImagePositionPatient[0] += 30
+
+    folder = saved(tmp_path, alter, phantom((4, 12, 16), modality="MR"))
+    with pytest.raises(InconsistentSeriesError, match="30 mm beside the line"):
+        await Series.open(folder)
+    series = await Series.open(folder, on_incomplete="warn")
+    assert any("30 mm beside" in note for note in series.report.notes)
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+async def test_one_uid_for_several(tmp_path: Path, keyword: str) -> None:
+    """Two patients, studies or frames of reference: named by keyword, never by value."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        setattr(dataset, keyword, f"1.2.{77 + number // 2}")
+
+    folder = saved(tmp_path, alter)
+    with pytest.raises(InconsistentSeriesError, match=f"differ in {keyword}") as caught:
+        await Series.open(folder)
+    assert "1.2.7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "FrameOfReferenceUID"])
+async def test_no_identity_at_all(tmp_path: Path, keyword: str) -> None:
+    """Empty everywhere is one series."""
+    folder = saved(tmp_path, lambda number, dataset: setattr(dataset, keyword, ""))
+    assert (await Series.open(folder)).shape == SMALL
+
+
+async def test_numbers_of_slices_without_positions(tmp_path: Path) -> None:
+    """1, 2, 2, 9: a number came twice and six are missing; with "warn" all four open."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        del dataset.ImagePositionPatient
+        dataset.InstanceNumber = (1, 2, 2, 9)[number]
+
+    folder = saved(tmp_path, alter, phantom((4, 12, 16), modality="MR"))
+    with pytest.raises(IncompleteSeriesError) as caught:
+        await Series.open(folder)
+    assert caught.value.missing == ("InstanceNumber 2 came 2 times", "InstanceNumber 3 to 8")
+    with pytest.warns(IncompleteSeriesWarning):
+        series = await Series.open(folder, on_incomplete="warn")
+    assert series.shape == (4, 12, 16)
+
+
+async def test_bits_stored_that_differ(tmp_path: Path) -> None:
+    """Opens, with a note."""
+
+    def alter(number: int, dataset: Dataset) -> None:
+        if number == 1:
+            dataset.BitsStored, dataset.HighBit = 16, 15
+
+    series = await Series.open(saved(tmp_path, alter))
+    assert "BitsStored differs between the instances: 12, 16" in series.report.notes
+
+
 ODD = st.one_of(
     st.text(st.characters(codec="latin-1", exclude_characters="\\"), max_size=12),
     st.floats().map(repr),

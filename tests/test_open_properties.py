@@ -6,13 +6,16 @@ import random
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from seriesio import Series
+from seriesio.errors import IncompleteSeriesError
 from seriesio.testing import Phantom, phantom
 
 PHANTOMS: dict[str, Phantom] = {
@@ -86,3 +89,40 @@ async def test_noise_within_the_tolerances(seed: int) -> None:
     assert np.array_equal(first.array, second.array)
     assert np.array_equal(first.affine, second.affine)
     assert np.array_equal(first.imagePositions, second.imagePositions)
+
+
+SPARSE: dict[str, Phantom] = {
+    "ct": phantom((6, 12, 16), intercept=-1024, tilt=10),
+    "te": phantom((3, 3, 12, 16), axes=("te", "slice", "row", "column")),
+    "b": phantom((3, 3, 12, 16), axes=("b", "slice", "row", "column")),
+    "time": phantom((4, 3, 12, 16), modality="MR"),
+    "two": phantom((2, 2, 3, 12, 16), axes=("time", "b", "slice", "row", "column")),
+}
+
+
+def equal_part(kept: list[int], array: NDArray[Any]) -> bool:
+    """True if what is left is a part that a reader cannot know to be one: neighbouring (or
+    evenly spaced) slices, the same ones of each volume, of all or some of the volumes."""
+    slices = sorted({index % array.shape[-3] for index in kept})
+    volumes = sorted({index // array.shape[-3] for index in kept})
+    return len(slices) * len(volumes) == len(kept) and len(set(np.diff(slices).tolist())) <= 1
+
+
+@pytest.mark.parametrize("name", SPARSE)
+@settings(max_examples=25, deadline=None)
+@given(drawn=st.sets(st.integers(0, 11), min_size=1))
+async def test_no_part_is_taken_for_the_whole(name: str, drawn: set[int]) -> None:
+    """Whatever is removed: told as missing, or what is left is in its right order."""
+    source = SPARSE[name]
+    count = len(source.names)
+    gone = {index % count for index in drawn}
+    kept = [index for index in range(count) if index not in gone]
+    assume(kept)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            series = await Series.open(source.without(gone).save(folder))
+        except IncompleteSeriesError:
+            return
+    assert equal_part(kept, source.array)
+    flat = source.array.reshape(-1, *source.shape[-2:])
+    assert np.array_equal(series.array.reshape(-1, *source.shape[-2:]), flat[kept])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import zipfile
@@ -14,7 +15,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from seriesio import Series
-from seriesio.errors import AmbiguousSeriesError, HeaderError, NotFoundError
+from seriesio.errors import (
+    AmbiguousSeriesError,
+    HeaderError,
+    IncompleteSeriesWarning,
+    NotFoundError,
+)
 from seriesio.testing import Phantom, phantom
 
 SMALL = (3, 12, 16)
@@ -89,8 +95,42 @@ async def test_unreadable_file(tmp_path: Path) -> None:
     expected.save(tmp_path)
     (tmp_path / "locked").write_bytes(b"x")
     (tmp_path / "locked").chmod(0)
-    series = await Series.open(tmp_path)
+    with pytest.warns(IncompleteSeriesWarning, match="1 of the files"):
+        series = await Series.open(tmp_path)
     assert series.report.skipped == {"unreadable": 1}
+
+
+async def test_unreadable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that may not be listed is counted, and told of by a warning that names it."""
+    expected = phantom(SMALL)
+    expected.save(tmp_path)
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(IncompleteSeriesWarning, match=r"1 of the files.*'locked'") as caught:
+        series = await Series.open(tmp_path)
+    assert series.report.skipped == {"unreadable": 1}
+    assert len(caught) == 1
+    assert np.array_equal(series.array, expected.array)
+
+
+async def test_empty_files_beside_the_series(tmp_path: Path) -> None:
+    """Empty files named like the series' own are noted: each may be a lost instance."""
+    phantom(SMALL).save(tmp_path / "a")
+    (tmp_path / "a" / "lost.DCM").write_bytes(b"")
+    (tmp_path / "a" / "notes.txt").write_bytes(b"")
+    (tmp_path / "elsewhere.dcm").write_bytes(b"")
+    series = await Series.open(tmp_path)
+    assert series.report.skipped == {"empty": 3}
+    (note,) = [note for note in series.report.notes if "empty" in note]
+    assert note.startswith("1 empty file")
+    assert "a/lost.DCM" in note
 
 
 def two(folder: Path) -> tuple[Phantom, Phantom]:

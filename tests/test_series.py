@@ -292,6 +292,19 @@ def test_what_cannot_be_set(series: Series) -> None:
             setattr(series, name, 1)
     with pytest.raises(HeaderError):
         series.rows = 5
+    before = series.seriesInstanceUID
+    for name, value in (
+        ("rescaleSlope", 2),
+        ("rescaleIntercept", 0),
+        ("pixelSpacing", [9, 9]),
+        ("ImagePositionPatient", [0, 0, 0]),
+        ("imageOrientationPatient", [0, 1, 0, 1, 0, 0]),
+    ):
+        with pytest.raises(HeaderError, match="series instead"):
+            setattr(series, name, value)
+    with pytest.raises(AttributeError, match="series instead"):
+        del series.pixelSpacing
+    assert series.seriesInstanceUID == before
 
 
 def test_no_keyword_is_hidden() -> None:

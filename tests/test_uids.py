@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,100 @@ async def test_keep_uid_after_changed_voxels(series: Series, tmp_path: Path) -> 
     series[...] = np.flip(series.array)
     await series.write(tmp_path / "new", keep_uid=True)
     assert in_files(tmp_path / "new") == before
+
+
+DERIVE: dict[str, Callable[[Series], Any]] = {
+    "slice": lambda series: series[1:],
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "iteration": list,
+    "pickle": pickle.dumps,
+}
+
+
+@pytest.mark.parametrize("derive", DERIVE.values(), ids=DERIVE.keys())
+@pytest.mark.parametrize("change", [set_number, set_voxels, add])
+async def test_as_they_were_seen(
+    series: Series,
+    tmp_path: Path,
+    change: Callable[[Series], None],
+    derive: Callable[[Series], Any],
+) -> None:
+    """The UIDs after a change are those that are written, whatever was taken of it meanwhile."""
+    change(series)
+    seen = uids(series)
+    derive(series)
+    await series.write(tmp_path / "new")
+    assert in_files(tmp_path / "new") == seen == uids(series)
+
+
+async def test_a_part_as_it_was_seen(series: Series, tmp_path: Path) -> None:
+    """A part shares its unchanged instances' new UIDs with the whole, in files too."""
+    set_voxels(series)
+    part = series[1:]
+    seen = uids(part)
+    await series.write(tmp_path / "whole")
+    await part.write(tmp_path / "part")
+    assert in_files(tmp_path / "part") == seen
+    assert set(seen) < set(in_files(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_copies_that_differ(series: Series, tmp_path: Path, first: bool) -> None:
+    """Of two that were the same when copied, the first to be written has the UIDs seen."""
+    set_voxels(series)
+    other = copy.deepcopy(series)
+    other.array[...] = 0
+    seen = uids(series)
+    order = [series, other] if first else [other, series]
+    for number, one in enumerate(order):
+        await one.write(tmp_path / str(number))
+    assert in_files(tmp_path / "0") == seen
+    assert not set(in_files(tmp_path / "1")) & set(seen)
+    assert in_files(tmp_path / "1") == uids(order[1])
+
+
+async def test_copies_that_differ_at_once(series: Series, tmp_path: Path) -> None:
+    """Written at the same time, different voxels have different UIDs."""
+    set_voxels(series)
+    other = copy.deepcopy(series)
+    other.array[...] = 0
+    await asyncio.gather(series.write(tmp_path / "one"), other.write(tmp_path / "other"))
+    assert not set(in_files(tmp_path / "one")) & set(in_files(tmp_path / "other"))
+
+
+async def test_unpickled_and_changed(series: Series, tmp_path: Path) -> None:
+    """A series out of a pickle that then differs is not written under the other's UIDs."""
+    set_voxels(series)
+    other = pickle.loads(pickle.dumps(series))
+    assert uids(other) == uids(series)
+    other.array[...] = 0
+    for number, one in enumerate([series, other]):
+        await one.write(tmp_path / str(number))
+    assert not set(in_files(tmp_path / "0")) & set(in_files(tmp_path / "1"))
+
+
+async def test_changed_after_a_failed_write_of_the_same(series: Series, tmp_path: Path) -> None:
+    """What a copy has written stays its own, though our write of the same voxels failed."""
+    set_voxels(series)
+    other = copy.deepcopy(series)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        await series.write(tmp_path / "file")
+    await other.write(tmp_path / "other")
+    series.array[...] = 0
+    await series.write(tmp_path / "new")
+    assert not set(in_files(tmp_path / "other")) & set(in_files(tmp_path / "new"))
+
+
+async def test_thinned_out(series: Series, tmp_path: Path) -> None:
+    """Every other slice is the instances that were read: their own UIDs and their own bytes."""
+    await series.write(tmp_path / "whole")
+    await series[::2].write(tmp_path / "thinned")
+    whole = {path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    thinned = {path.read_bytes() for path in (tmp_path / "thinned").iterdir()}
+    assert len(thinned) == 2
+    assert thinned < whole
+    back = await Series.open(tmp_path / "thinned")
+    np.testing.assert_allclose(back.imagePositions, series.imagePositions[::2])
+    assert back.spacing[0] == pytest.approx(2 * series.spacing[0])

@@ -116,6 +116,8 @@ def _copy(args: argparse.Namespace, console: Console) -> int:
     with progress_bar("copying") as progress:
         receipt = anyio.run(_copy_bytes, args.source, args.target, args.overwrite, progress)
     stored = f"{receipt.count} files, {receipt.size / 1e6:.1f} MB"
+    if receipt.skipped:
+        stored += f", {len(receipt.skipped)} skipped (no files of their own)"
     console.print(f"{stored}: {receipt.url}", soft_wrap=True)
     return 0
 

@@ -5,14 +5,15 @@ Orchestration only: what a URL is, which transport and which format, in which or
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .dicom.plan import PlanOptions
-from .errors import ClientClosedError, FormatError, NotFoundError
+from .errors import ClientClosedError, FormatError, NotFoundError, TransportError
 from .location import URL
 from .offload import Workers
 from .opening import Opening, ambiguous, closing, plain_report
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from .blob import Blob
-    from .protocols import Entry, Receipt, SeriesSummary
+    from .protocols import Entry, Receipt, SeriesSummary, Source
     from .report import Report
     from .series import Series
 
@@ -211,18 +212,45 @@ class Client:
     ) -> Receipt:
         """Copy all that is behind one URL to another, byte for byte; nothing is decoded.
 
+        The copy is whole, or is not made. What is no run of bytes of its own (FIFOs, sockets,
+        broken links, further names of a file) is named by ``skipped`` of the receipt.
+
         ``options`` are the transports' (``password=`` of a zip that is read, ``compression=``
         of one that is written).
 
         Raises:
-            NotFoundError, TargetExistsError, TransportError, ArchiveError.
+            NotFoundError, TargetExistsError, ArchiveError.
+            TransportError: something cannot be read or written; one may not read a part of it.
         """
         workers = self._open_workers()
         reading = {name: options.pop(name) for name in ("password",) if name in options}
         origin = await open_transport(source, workers, reading)
         sink = await open_transport(target, workers, options)
-        async with aclosing(_counted(origin.read(), progress or self._progress, None)) as blobs:
-            return await sink.write(blobs, overwrite=overwrite)
+        async with aclosing(_counted(_whole(origin), progress or self._progress, None)) as blobs:
+            receipt = await sink.write(blobs, overwrite=overwrite)
+        return replace(receipt, skipped=tuple(name for name, _ in origin.skipped))
+
+
+async def _whole(source: Source) -> AsyncGenerator[Blob, None]:
+    """All blobs of a source; an error as soon as it is known that one cannot be read."""
+    looked_at = 0
+    async with closing(source.read()) as blobs:
+        async for blob in blobs:
+            if len(source.skipped) > looked_at:
+                looked_at = len(source.skipped)
+                _refuse_unreadable(source)
+            yield blob
+    _refuse_unreadable(source)
+
+
+def _refuse_unreadable(source: Source) -> None:
+    names = [name for name, reason in source.skipped if reason == "unreadable"]
+    if names:
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        told = ", ".join(map(repr, names[:10]))
+        raise TransportError(
+            errno.EACCES, f"nothing was copied, these cannot be read: {told}{more}"
+        )
 
 
 def _one_format(formats: Sequence[str] | None) -> str:

@@ -139,7 +139,11 @@ class _Bar(AbstractContextManager[Callable[["Progress"], None]]):
         return self._move
 
     def __exit__(self, *exception: object) -> None:
+        # Rich tells its thread to end, and does not wait for it.
+        thread = getattr(self._bar.live, "_refresh_thread", None)
         self._bar.stop()
+        if thread is not None:
+            thread.join()
 
     def _move(self, progress: Progress) -> None:
         done = f"{self._what}: {progress.done} {progress.unit}, {progress.bytes / 1e6:.0f} MB"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["is_part", "part_name", "publish", "sync_folder", "write_all"]
+__all__ = ["is_part", "part_name", "publish", "put_aside", "put_back", "sync_folder", "write_all"]
 
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _MOST_PIECES: Final = 512  # IOV_MAX is 1024
@@ -73,7 +73,41 @@ def publish(part: str, target: str, *, replace: bool) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
         os.rename(part, target)
     else:
+        _drop(part, target)
+
+
+def _drop(part: str, target: str) -> None:
+    """Drop the first of a file's two names; if that is refused, the second."""
+    try:
         os.unlink(part)
+    except OSError:
+        os.unlink(target)
+        raise
+
+
+def put_aside(target: str, aside: str) -> None:
+    """Give what has a name another one too; it is never gone, where there are hard links.
+
+    Raises:
+        OSError: the file system refuses; nothing has changed.
+    """
+    try:
+        os.link(target, aside, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.rename(target, aside)
+
+
+def put_back(aside: str, target: str) -> None:
+    """Undo :func:`put_aside`, whether or not something else has got the name meanwhile.
+
+    Raises:
+        OSError: the file system refuses; it is still there under the other name.
+    """
+    os.replace(aside, target)
+    with suppress(FileNotFoundError):  # two names of one file stay both
+        os.unlink(aside)
 
 
 def sync_folder(folder: str) -> None:

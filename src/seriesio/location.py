@@ -20,6 +20,8 @@ URL: TypeAlias = "str | os.PathLike[str]"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 # Looks like a URL with a user name, and is none: shown as a path it would tell the password.
 _NEARLY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/?[^/]*:[^/]*@")
+# The same without a colon, or without a scheme: perhaps a path, if it is there. "./" begins paths.
+_DOUBTFUL: Final = re.compile(r"(?!\.{1,2}/)[^/\s]*/{0,2}[^/\s:@]+:[^/\s@]+@[^/]*")
 _ZIP: Final = re.compile(r"\.zip(?=\?|$)", re.IGNORECASE)
 _ZIP_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _DICOM_PREFIX: Final = 128, b"DICM"  # PS3.10 section 7.1
@@ -42,6 +44,8 @@ class Location:
     host: str = ""
     port: int | None = None
     userinfo: str = field(default="", repr=False)
+    # How much of a path looks like a user name, password and host.
+    doubtful: int = field(default=0, repr=False, compare=False)
 
     def __str__(self) -> str:
         """The location as a URL or path, without credentials."""
@@ -78,12 +82,15 @@ def parse_location(url: URL) -> Location:
 
 
 def _local(text: str, literal: bool) -> Location:
+    doubt = None if literal or "@" not in text else _DOUBTFUL.match(text)
+    doubtful = 0 if doubt is None else doubt.end()
     found = None if literal else _ZIP.search(text)
     if found is not None:
         path, query = text[: found.end()], text[found.end() + 1 :]
-        return Location("zip", path, tuple(part for part in query.split("&") if part))
+        selections = tuple(part for part in query.split("&") if part)
+        return Location("zip", path, selections, doubtful=doubtful)
     kind = "zip" if text.lower().endswith(".zip") else "file"
-    return Location(kind, text)
+    return Location(kind, text, doubtful=doubtful)
 
 
 def _file_url(text: str) -> Location:
@@ -112,6 +119,8 @@ def _network(text: str, scheme: str) -> Location:
     except ValueError:
         # The parser's own words could repeat a password.
         raise LocationError(f"a malformed {scheme} URL") from None
+    if not host and "@" in parts.path:  # a slash too many: the path would tell the password
+        raise LocationError(f"a malformed {scheme} URL")
     return Location(scheme, parts.path, (), host, port, parts.netloc.rpartition("@")[0])
 
 
@@ -119,8 +128,14 @@ def look_up(location: Location) -> Location:
     """A local path as what it is, whatever its name says: a zip file, or something else. Blocks.
 
     Raises:
-        LocationError: selections from what is a directory.
+        LocationError: selections from what is a directory; or no such path, and it looks like a
+            URL with a password.
     """
+    if location.doubtful and not os.path.lexists(location.path[: location.doubtful]):
+        raise LocationError(
+            "a malformed URL: a scheme with :// has to come first "
+            "(a path with : and @ that is still to be made: begin it with ./ or pass a Path)"
+        )
     if location.scheme == "file" and _is_zip(location.path):
         return replace(location, scheme="zip")
     if location.scheme != "zip":

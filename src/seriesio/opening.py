@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from posixpath import dirname, splitext
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -74,13 +75,38 @@ class Opening:
         volume: Volume = await handler.load(
             inventory, rows, plan, self.workers, memory=self.memory, progress=self.progress
         )
-        if volume.report.missing:
-            warnings.warn(
-                f"the series is incomplete: {'; '.join(volume.report.missing[:5])}",
-                IncompleteSeriesWarning,
-                stacklevel=4,
-            )
+        for told in _worrying(volume.report):
+            warnings.warn(told, IncompleteSeriesWarning, stacklevel=4)
+        if "empty" in inventory.skipped:
+            volume = await self.workers.run(_with_empty_noted, volume, inventory, rows)
         return Series(volume)
+
+
+def _worrying(report: Report) -> Iterator[str]:
+    if report.missing:
+        yield f"the series is incomplete: {'; '.join(report.missing[:5])}"
+    if unreadable := report.skipped.get("unreadable", 0):
+        names = ", ".join(map(repr, report.skipped_names.get("unreadable", ())[:5]))
+        yield (
+            "the series may be incomplete: no permission to read "
+            f"{unreadable} of the files and directories that were found: {names}"
+        )
+
+
+def _with_empty_noted(volume: Volume, inventory: Inventory, rows: NDArray[np.intp]) -> Volume:
+    """Note empty files that could be lost instances: beside those of the series, named alike."""
+    kinds = {_kind(inventory.blobs[row].name) for row in rows.tolist()}
+    empty = [name for name in inventory.skipped["empty"] if _kind(name) in kinds]
+    if not empty:
+        return volume
+    names = ", ".join(map(repr, empty[:5]))
+    note = f"{len(empty)} empty file(s) beside those of the series: {names}"
+    return replace(volume, report=replace(volume.report, notes=(*volume.report.notes, note)))
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """The directory and the extension of a name."""
+    return dirname(name), splitext(name)[1].lower()
 
 
 async def _chain(transports: Iterable[Transport]) -> AsyncGenerator[Blob, None]:

@@ -52,12 +52,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a write has stored: where, under which names, how many, how many bytes."""
+    """What a write has stored: where, under which names, how many, how many bytes.
+
+    ``skipped`` names what a copy has left out since it is no run of bytes of its own: FIFOs,
+    sockets, broken links, further names of a file.
+    """
 
     url: str
     names: tuple[str, ...]
     count: int
     size: int
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,11 @@ class Transport(Source, Sink, Catalogue, Protocol):
 
 class Inventory(Protocol):
     """What a format has found in blobs: series by UID, what was skipped, what is damaged."""
+
+    @property
+    def blobs(self) -> Sequence[Blob]:
+        """The images, by row."""
+        ...
 
     @property
     def skipped(self) -> dict[str, list[str]]: ...

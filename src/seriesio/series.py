@@ -39,11 +39,9 @@ class Series(NDArrayOperatorsMixin):
     """
 
     _volume: Volume
-    _seen: NDArray[np.uint64] | None
 
     def __init__(self, volume: Volume) -> None:
         object.__setattr__(self, "_volume", volume)
-        object.__setattr__(self, "_seen", volume.stored.prints)
 
     # --- opening and writing ------------------------------------------------------------------
 
@@ -256,6 +254,7 @@ class Series(NDArrayOperatorsMixin):
     def __reduce__(self) -> tuple[Any, ...]:
         from .dicom.pickling import state_of
 
+        self._notice(self._volume.prints())
         self.header.settle()  # from now on two series have the present UIDs
         return _restored, (state_of(self._volume),)
 
@@ -263,7 +262,11 @@ class Series(NDArrayOperatorsMixin):
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """(dz, dy, dx) in mm: from slice to slice, row to row, column to column."""
+        """(dz, dy, dx) in mm: from slice to slice, row to row, column to column.
+
+        dz is the length of the step from a slice's first voxel to the next one's: along the
+        tilt, where a gantry was tilted. ``sliceLocations`` are distances along the normal.
+        """
         return self._volume.geometry.spacing
 
     @property
@@ -385,10 +388,16 @@ class Series(NDArrayOperatorsMixin):
         return html(self)
 
     def _notice(self, prints: NDArray[np.uint64]) -> None:
-        """Voxels that were changed through ``array``, or may have been, give new UIDs, too."""
-        if self._seen is None or not np.array_equal(self._seen, prints):
+        """Say that these voxels are about to be handed out: under UIDs that no others have.
+
+        Changes through ``array`` are noticed here. UIDs that are new already stay as they were
+        seen, unless they were handed out with other voxels before.
+        """
+        volume = self._volume
+        seen = volume.stored.prints
+        if not self.header.renewed and (seen is None or not np.array_equal(seen, prints)):
             self.header.renew_uids()
-        object.__setattr__(self, "_seen", prints)
+        self.header.claim(volume.contents(prints))
 
 
 def _restored(state: tuple[Any, ...]) -> Series:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seriesio.dicom.geometry import Geometry, Stack, missing_between
+from seriesio.dicom.geometry import Geometry, Stack, missing_between, wide_gaps
 
 AXIAL = np.array([1.0, 0, 0, 0, 1, 0])
 
@@ -76,3 +76,42 @@ def test_made_up_positions_have_no_gaps() -> None:
     """Where positions are not known nothing can be missing."""
     geometry = Geometry(np.zeros((4, 3)), AXIAL, (1.0, 1.0), 1.0, known=False)
     assert missing_between(Stack(np.arange(4), geometry, np.full(4, np.nan))) == []
+
+
+@pytest.mark.parametrize(
+    ("gaps", "missing"),
+    [
+        ([3, 3, 3.2, 2.8, 3, 6, 3], [18]),  # a slice off by 0.2 mm hides no gap
+        ([3, 3, 3, 3.2, 5.8, 3], [15.1]),  # not even beside it
+        ([4, 4, 4, 4, 7, 7, 7], []),  # two regular blocks
+        ([3, 3, 0.02, 3, 3], []),  # two slices nearly at one place
+    ],
+)
+def test_each_gap_is_judged_on_its_own(gaps: list[float], missing: list[float]) -> None:
+    """One uneven gap neither hides another nor makes one up."""
+    found = missing_between(stack([0.0, *np.cumsum(gaps).tolist()]))
+    assert found == pytest.approx(missing)
+
+
+def test_a_huge_gap_is_told_as_one() -> None:
+    """198 mm between slices 1 mm apart: from where to where, not 197 slices."""
+    assert wide_gaps(stack([0, 1, 2, 200])) == [(2, 200)]
+    assert missing_between(stack([0, 1, 2, 200])) == []
+
+
+def test_blocks_of_slices_as_thick_as_apart() -> None:
+    """13 times 4 mm, 1.08 mm, 13 times 7 mm: whole; without one of the thicker ones, not."""
+    locations = np.cumsum([0.0] + [4.0] * 13 + [1.08] + [7.0] * 13)
+    thick = np.array([4.0] * 14 + [7.0] * 14)
+    assert missing_between(stack(locations.tolist(), thick.tolist())) == []
+    kept = np.arange(28) != 20
+    found = missing_between(stack(locations[kept].tolist(), thick[kept].tolist()))
+    assert found == pytest.approx([locations[20]])
+
+
+def test_wander() -> None:
+    """Beside the line counts; along it, or tilted, does not."""
+    tilted = Geometry(np.array([[0.0, 0, 0], [0, 1, 1], [0, 5, 5]]), AXIAL, (1.0, 1.0), 1.0)
+    beside = Geometry(np.array([[0.0, 0, 0], [30, 0, 1], [0, 0, 2]]), AXIAL, (1.0, 1.0), 1.0)
+    assert tilted.wander == pytest.approx(0)
+    assert beside.wander == pytest.approx(30)

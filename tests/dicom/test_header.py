@@ -185,8 +185,6 @@ def test_functional_groups() -> None:
     """What is not at the top level is found in the functional groups, shared before the first."""
     header = enhanced()
     assert header.get("repetitionTime") == 500
-    header.delete("ImagePositionPatient")
-    assert header.get("ImagePositionPatient") is None
     with pytest.raises(HeaderError, match="SharedFunctionalGroupsSequence"):
         header.set("RepetitionTime", 600)
     groups = header.get("SharedFunctionalGroupsSequence")
@@ -236,8 +234,8 @@ def test_dataset_of_a_bare_one() -> None:
         ("seriesDescription", "New Series", "New Series"),
         ("PatientName", "Doe^Jane", "Doe^Jane"),
         ("echoTime", 0.1 + 0.2, 0.3),
-        ("imagePositionPatient", np.array([1.0, 2.25, -3]), [1, 2.25, -3]),
-        ("imagePositionPatient", (1, 2, 3), [1, 2, 3]),
+        ("windowCenter", np.array([1.0, 2.25, -3]), [1, 2.25, -3]),
+        ("windowCenter", (1, 2, 3), [1, 2, 3]),
         ("StudyDate", datetime.date(2024, 2, 29), "20240229"),
         ("StudyTime", datetime.time(7, 8, 9, 500), "070809.000500"),
         ("imageType", ["DERIVED", "SECONDARY"], ["DERIVED", "SECONDARY"]),
@@ -279,8 +277,8 @@ def test_set(syntax: str, name: Any, value: Any, wanted: Any) -> None:
         ("SeriesNumber", 2**31),
         ("EchoTime", float("nan")),
         ("EchoTime", "Geheim"),
-        ("PixelSpacing", [1.0, 2.0, 3.0]),
-        ("ImagePositionPatient", 1.0),
+        ("NominalScannedPixelSpacing", [1.0, 2.0, 3.0]),
+        ("DataCollectionCenterPatient", 1.0),
         ("AcquisitionMatrix", [1, 2, 3, 70000]),
         ("DiffusionBValue", "Geheim"),
         ("DiffusionBValue", object()),
@@ -306,6 +304,10 @@ def test_set_what_it_cannot_hold(name: str, value: Any) -> None:
         "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
         "PixelData", "FloatPixelData", "TransferSyntaxUID", "MediaStorageSOPInstanceUID",
         "FileMetaInformationGroupLength", 0x00080000, 0xFFFCFFFC,
+        "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "PixelSpacing",
+        "RedPaletteColorLookupTableDescriptor", "SegmentedBluePaletteColorLookupTableData",
+        "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+        "SpacingBetweenSlices", "SliceThickness", "SliceLocationVector",
     ],
 )  # fmt: skip
 def test_what_cannot_be_set(name: Any) -> None:
@@ -315,6 +317,50 @@ def test_what_cannot_be_set(name: Any) -> None:
         header.set(name, 1)
     with pytest.raises(HeaderError, match="cannot be set: "):
         header.delete(name)
+
+
+@pytest.mark.parametrize("name", ["Shared", "PerFrame"])
+def test_groups_that_would_move_frames(name: str) -> None:
+    """Functional groups may change in all but their number, values and geometry."""
+    keyword = f"{name}FunctionalGroupsSequence"
+    header = enhanced()
+    moved, mapped, fewer, harmless = (header.get(keyword) for _ in range(4))
+    position, rescale = Dataset(), Dataset()
+    position.ImagePositionPatient = [1, 2, 3]
+    rescale.RescaleSlope = 2
+    moved[0].PlanePositionSequence = [position]
+    mapped[0].PixelValueTransformationSequence = [rescale]
+    del fewer[0]
+    refused: list[Any] = [moved, mapped, fewer, []]
+    for groups in refused:
+        with pytest.raises(HeaderError, match="cannot be set: "):
+            header.set(keyword, groups)
+    with pytest.raises(HeaderError, match="cannot be set: "):
+        header.delete(keyword)
+    with pytest.raises(HeaderError, match="cannot be set: "):
+        make_header().set(keyword, harmless)
+    assert not header.changed
+    harmless[0].FrameType = ["DERIVED"]
+    header.set(keyword, harmless)
+    assert written(header, 0)[keyword].value[0].FrameType == "DERIVED"
+
+
+def test_what_tells_of_tiles() -> None:
+    """No image becomes a mosaic, and no mosaic another image."""
+    plain = make_header(1, ImageType=["ORIGINAL", "PRIMARY"])
+    plain.set("ImageType", ["DERIVED", "PRIMARY"])
+    with pytest.raises(HeaderError, match="MOSAIC"):
+        plain.set("ImageType", ["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    mosaic = make_header(1, ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"])
+    with pytest.raises(HeaderError, match="MOSAIC"):
+        mosaic.set("ImageType", ["ORIGINAL", "PRIMARY"])
+    with pytest.raises(HeaderError, match="MOSAIC"):
+        mosaic.delete("ImageType")
+    with pytest.raises(HeaderError, match="mosaic"):
+        mosaic.set((0x0029, 0x0010), "SIEMENS CSA HEADER")
+    assert not mosaic.changed
+    mosaic.set("ImageType", ["DERIVED", "PRIMARY", "MOSAIC"])
+    assert list(written(mosaic, 0).ImageType) == ["DERIVED", "PRIMARY", "MOSAIC"]
 
 
 def test_private_elements() -> None:

@@ -25,7 +25,7 @@ from seriesio.errors import LocationError, NotFoundError, TargetExistsError, Tra
 from seriesio.location import parse_location
 from seriesio.offload import Workers
 from seriesio.protocols import Receipt
-from seriesio.transports import _file_writing
+from seriesio.transports import _file_tree, _file_writing
 from seriesio.transports.file import FileTransport
 
 
@@ -149,6 +149,64 @@ async def test_a_directory_that_cannot_be_listed(
         await blobs(tmp_path)
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOENT])
+async def test_a_disk_that_fails_below_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """What fails for want of anything but permission is an error: files would be missing."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    scandir = os.scandir
+
+    def fail(path: str) -> Any:
+        if str(path).endswith("below"):
+            raise OSError(code, os.strerror(code), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(TransportError, match="below") as caught:
+        await blobs(tmp_path)
+    assert caught.value.errno == code
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EIO, None),
+        (errno.ESTALE, None),
+        (errno.ENOENT, None),
+        (errno.EACCES, "unreadable"),
+        (errno.EPERM, "unreadable"),
+    ],
+)
+def test_an_entry_that_cannot_be_looked_at(code: int, reason: str | None) -> None:
+    """An entry is skipped for want of permission only; any other failure is an error."""
+
+    class Failing:
+        name, path = "entry", "/nowhere/entry"
+
+        def is_dir(self) -> bool:
+            raise OSError(code, os.strerror(code), self.path)
+
+    walk = _file_tree._Walk()
+    if reason is None:
+        with pytest.raises(TransportError, match="entry"):
+            walk._is_folder(Failing(), "")  # type: ignore[arg-type]
+    else:
+        assert not walk._is_folder(Failing(), "")  # type: ignore[arg-type]
+        assert walk.skipped == [("entry", reason)]
+
+
+async def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """Links below a file, and to names too long for any file, are broken links."""
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "below").symlink_to("file/below")
+    (tmp_path / "long").symlink_to("x" * 300)
+    source = transport(tmp_path)
+    assert [blob.name async for blob in source.read()] == ["file"]
+    assert sorted(source.skipped) == [("below", "broken link"), ("long", "broken link")]
+
+
 # --- writing ---------------------------------------------------------------------------------
 
 
@@ -249,13 +307,168 @@ async def test_a_failure_while_files_get_their_names(
     assert names(tmp_path) == []
 
 
-async def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without hard links (FAT, some shares) a name that is taken is still not replaced."""
+OLD = {f"{n}": b"old %d" % n for n in range(6)}
+NEW = {f"{n}": b"new %d" % n for n in range(8)}
 
-    def refuse(*_: object) -> None:
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links."""
+
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a directory, hidden ones too."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("failing", [*NEW, *(f"after {name}" for name in OLD)])
+async def test_a_failed_overwrite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, failing: str
+) -> None:
+    """Whichever rename fails, every old file is back with its bytes, and nothing new is there."""
+    await written(tmp_path, OLD)
+    publish = disk.publish
+
+    def full(part: str, target: str, *, replace: bool) -> None:
+        if failing == os.path.basename(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        publish(part, target, replace=replace)
+        if failing == f"after {os.path.basename(target)}":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_file_writing, "publish", full)
+    if not links:
+        refuse_links(monkeypatch)
+    with pytest.raises(TransportError, match="No space left"):
+        await written(tmp_path, NEW, overwrite=True)
+    assert contents(tmp_path) == OLD
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_an_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Old files are replaced, others come beside them, and no passing name stays."""
+    if not links:
+        refuse_links(monkeypatch)
+    await written(tmp_path, OLD | {"stays": b"old"})
+    await written(tmp_path, NEW, overwrite=True)
+    assert contents(tmp_path) == NEW | {"stays": b"old"}
+
+
+async def test_a_passing_name_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose passing name cannot be dropped is taken back, and that is an error."""
+    unlink, refused = os.unlink, iter([True])
+
+    def refuse(path: str) -> None:
+        if next(refused, False):
+            raise OSError(errno.EIO, "Input/output error", path)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(TransportError, match="Input/output error"):
+        await written(tmp_path, {"1": b"1"})
+    assert names(tmp_path) == []
+
+
+async def test_an_overwrite_cancelled_while_names_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled at any rename: all files are the old ones, or all are the new ones."""
+    publish = disk.publish
+    for stop in range(len(NEW)):
+        folder = tmp_path / str(stop)
+        await written(folder, OLD)
+        task = asyncio.ensure_future(written(folder, NEW, overwrite=True))
+        loop, cancel, last = asyncio.get_running_loop(), task.cancel, str(stop)
+
+        def cancelled(
+            part: str,
+            target: str,
+            *,
+            replace: bool,
+            loop: Any = loop,
+            cancel: Any = cancel,
+            last: str = last,
+        ) -> None:
+            publish(part, target, replace=replace)
+            if target.endswith(last):
+                loop.call_soon_threadsafe(cancel)
+
+        monkeypatch.setattr(_file_writing, "publish", cancelled)
+        await asyncio.wait([task])
+        monkeypatch.setattr(_file_writing, "publish", publish)
+        await until(partial(one_of, folder, OLD, NEW))
+
+
+def one_of(folder: Path, *expected: dict[str, bytes]) -> bool:
+    return contents(folder) in expected
+
+
+def test_a_commit_after_it_was_taken_back(tmp_path: Path) -> None:
+    """A thread that was given up and commits late changes nothing."""
+    (tmp_path / "1").write_bytes(b"old")
+    staging = _file_writing.Staging(str(tmp_path), overwrite=True)
+    staging.begin()
+    staging.store([MemoryBlob("1", b"new")])
+    assert staging.undo() == []
+    with pytest.raises(TransportError, match="given up"):
+        staging.commit()
+    assert contents(tmp_path) == {"1": b"old"}
+
+
+async def test_what_cannot_be_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not get its name back is kept, and the error says where."""
+    await written(tmp_path, {"1": b"old", "2": b"old"})
+
+    def refuse(aside: str, target: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(_file_writing, "publish", fails_at("2"))
+    monkeypatch.setattr(_file_writing, "put_back", refuse)
+    with pytest.raises(TransportError) as caught:
+        await written(tmp_path, {"1": b"new", "2": b"new"}, overwrite=True)
+    kept = [path for path in tmp_path.iterdir() if disk.is_part(path.name)]
+    assert [path.read_bytes() for path in kept] == [b"old", b"old"]
+    notes = "".join(caught.value.__notes__)
+    assert all(str(path) in notes for path in kept)
+
+
+async def test_overwriting_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is replaced itself, never what it leads to; a failure brings the link back."""
+    (tmp_path / "other").write_bytes(b"other")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "1").symlink_to("../other")
+    await written(folder, {"1": b"new"}, overwrite=True)
+    assert contents(folder) == {"1": b"new"}
+    (folder / "0").symlink_to("../other")
+    monkeypatch.setattr(_file_writing, "publish", fails_at("1"))
+    with pytest.raises(TransportError):
+        await written(folder, {"0": b"2", "1": b"2"}, overwrite=True)
+    assert (folder / "0").is_symlink()
+    assert names(folder) == ["0", "1"]
+    assert (tmp_path / "other").read_bytes() == b"other"
+
+
+def fails_at(name: str) -> Callable[..., None]:
+    """A ``publish`` that fails at one name."""
+    publish = disk.publish
+
+    def failing(part: str, target: str, *, replace: bool) -> None:
+        if target.endswith(name):
+            raise OSError(errno.EIO, "Input/output error")
+        publish(part, target, replace=replace)
+
+    return failing
+
+
+async def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without hard links (FAT, some shares) a name that is taken is still not replaced."""
+    refuse_links(monkeypatch)
     await written(tmp_path, {"1": b"1"})
     with pytest.raises(TargetExistsError):
         await written(tmp_path, {"1": b"2"})

@@ -45,10 +45,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class NewUIDs:
-    """Fresh UIDs, made of UUIDs (PS3.5 section B.2); those of instances when asked for."""
+    """Fresh UIDs, made of UUIDs (PS3.5 section B.2); those of instances when asked for.
+
+    ``claims`` is one for all headers that have the same ``base``: for places whose instances
+    were handed out, the pixels that they had, and who did it.
+    """
 
     base: UUID
     places: Sequence[int]
+    claims: dict[int, tuple[Any, object]] = field(default_factory=dict, repr=False)
 
     @property
     def series(self) -> str:

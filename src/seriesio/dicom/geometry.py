@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .frames import Frames, FrameTable
 
-__all__ = ["Geometry", "Stack", "find_stack", "missing_between"]
+__all__ = ["Geometry", "Stack", "find_stack", "missing_between", "wide_gaps"]
 
 POSITION_TOLERANCE: Final = 1e-2  # mm: positions nearer than this along the normal are one
 COSINE_TOLERANCE: Final = 1e-3
@@ -28,7 +28,8 @@ UNIFORM_TOLERANCE: Final = 5e-2  # of the spacing
 SHIFT_TOLERANCE: Final = 1.0  # mm, in the plane, between the frames of a slice
 _ROUNDED: Final = 1e-4  # cosines that are off by more are brought to unit length
 _SPACING_LIMIT: Final = 1e4  # mm between two pixels
-_GAPS_LIMIT: Final = 10  # more missing slices than so many for each one there are no gaps
+_GAP: Final = 1.5  # usual gaps: from here on a slice is missing
+_GAP_LIMIT: Final = 100  # usual gaps: a wider one is told as one gap
 _AXIAL: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -92,6 +93,16 @@ class Geometry:
         steps = np.arange(len(self.positions))[:, None] * self.step
         away = np.linalg.norm(self.positions[0] + steps - self.positions, axis=1)
         return float(away.max(initial=0.0))
+
+    @property
+    def wander(self) -> float:
+        """How far, in mm, a slice lies beside the straight line from the first to the last."""
+        locations = self.slice_locations
+        if len(locations) < 3 or locations[-1] == locations[0]:
+            return 0.0
+        parts = (locations - locations[0]) / (locations[-1] - locations[0])
+        line = self.positions[0] + parts[:, None] * (self.positions[-1] - self.positions[0])
+        return float(np.linalg.norm(self.positions - line, axis=1).max())
 
     @property
     def tilt(self) -> float:
@@ -254,28 +265,88 @@ def _numbered(frames: FrameTable) -> NDArray[np.intp]:
 
 
 def missing_between(stack: Stack) -> list[float]:
-    """Distances along the normal (mm) where slices are missing from an even stack.
+    """Distances along the normal (mm) where single slices are missing from a stack.
 
-    Told by gaps that are whole multiples of the spacing which most neighbours have. A stack
-    with several spacings that are no multiples of each other is uneven, not incomplete; nor is
-    anything missing where slices are as much thicker as they are farther apart.
+    Each gap is judged by the spacing that most gaps have, so one uneven gap hides no other. Two
+    regular blocks of different spacing are uneven, not incomplete; nor is anything missing where
+    slices are as much thicker as they are farther apart.
     """
+    return [
+        float(low + (high - low) * step / count)
+        for low, high, count in _gaps(stack)
+        if count <= _GAP_LIMIT
+        for step in range(1, int(count))
+    ]
+
+
+def wide_gaps(stack: Stack) -> list[tuple[float, float]]:
+    """(from, to) in mm along the normal of gaps too wide to name each slice that they lack."""
+    return [(low, high) for low, high, count in _gaps(stack) if count > _GAP_LIMIT]
+
+
+def _gaps(stack: Stack) -> list[tuple[float, float, float]]:
+    """From, to (mm along the normal) and width, in usual gaps, of those with slices missing."""
     locations = stack.geometry.slice_locations
     if len(locations) < 3 or not stack.geometry.known:
         return []
     gaps = np.diff(locations)
-    for base in (float(np.median(gaps)), float(gaps.min())):
-        counts = np.maximum(np.rint(gaps / base), 1)
-        if (np.abs(gaps - counts * base) <= UNIFORM_TOLERANCE * base * counts).all():
-            counts[_filled(gaps, stack.thicknesses)] = 1
-            if counts.sum() > _GAPS_LIMIT * len(locations) + 100:
-                return []
-            return [
-                float(locations[place] + base * step)
-                for place in np.flatnonzero(counts > 1).tolist()
-                for step in range(1, int(counts[place]))
-            ]
-    return []
+    counts = _widths(gaps, stack.thicknesses)
+    counts[_filled(gaps, stack.thicknesses)] = 1
+    wide = np.flatnonzero(counts > 1)
+    return list(
+        zip(
+            locations[wide].tolist(),
+            locations[wide + 1].tolist(),
+            counts[wide].tolist(),
+            strict=True,
+        )
+    )
+
+
+def _widths(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many usual gaps each gap is wide."""
+    usual = _usual(gaps, thicknesses)
+    ratios = gaps / gaps.min()
+    if _whole(ratios).all() and (ratios.max() <= _GAP_LIMIT or np.isnan(usual).all()):
+        return np.asarray(np.rint(ratios))  # the smallest gap is the spacing
+    ratios = np.nan_to_num(gaps / usual, nan=1.0)
+    regular = ~_whole(ratios) & _in_block(gaps)
+    return np.where((ratios >= _GAP) & ~regular, np.maximum(np.rint(ratios), 2), 1.0)
+
+
+def _whole(ratios: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) True for those that are whole numbers, give or take the tolerance."""
+    return np.asarray(np.abs(ratios - np.rint(ratios)) <= UNIFORM_TOLERANCE * ratios)
+
+
+def _in_block(gaps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) True for gaps that have an equal one beside them."""
+    same = np.abs(np.diff(gaps)) <= UNIFORM_TOLERANCE * gaps[1:]
+    found = np.zeros(len(gaps), bool)
+    found[1:] |= same
+    found[:-1] |= same
+    return found
+
+
+def _usual(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the usual gap: between slices as thick, or of all; NaN where they do not agree."""
+    usual = np.full(len(gaps), _agreed(gaps))
+    if np.isnan(thicknesses).any() or (thicknesses == thicknesses[0]).all():
+        return usual
+    widest = np.maximum(thicknesses[1:], thicknesses[:-1])
+    kinds, counts = np.unique(widest, return_counts=True)
+    for kind in kinds[counts > 2]:
+        own = _agreed(gaps[widest == kind])
+        if np.isfinite(own):
+            usual[widest == kind] = own
+    return usual
+
+
+def _agreed(gaps: NDArray[np.float64]) -> float:
+    """The median, where at least half of the gaps are as wide; else NaN."""
+    median = float(np.median(gaps))
+    near = np.abs(gaps - median) <= UNIFORM_TOLERANCE * median
+    return median if 2 * int(near.sum()) >= len(gaps) else float("nan")
 
 
 def _filled(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -13,28 +13,21 @@ from uuid import uuid4
 
 from ..errors import HeaderError
 from .attributes import SERIES_UID, SOP_UID, Attributes, Instance, Name, NewUIDs, as_tag
+from .fixed import (
+    IMAGE_TYPE,
+    check_groups,
+    check_tiles,
+    check_unfixed,
+    is_group,
+    is_of_tiles,
+)
 from .keywords import keyword_for
+from .mosaic import is_mosaic
 from .splice import Change, splice
 
 __all__ = ["Header", "Instance", "Name"]
 
 _CHARACTER_SET = 0x00080005
-_LAST_GROUP = 0x7FE0
-
-_ARRAY: Final = "it follows from the array: change the pixels instead"
-_FIXED: Final = {
-    0x00280002: _ARRAY,
-    0x00280004: _ARRAY,
-    0x00280006: _ARRAY,
-    0x00280008: _ARRAY,
-    0x00280010: _ARRAY,
-    0x00280011: _ARRAY,
-    0x00280100: _ARRAY,
-    0x00280101: _ARRAY,
-    0x00280102: _ARRAY,
-    0x00280103: _ARRAY,
-    0x00020010: "the transfer syntax is chosen when the series is written",
-}
 _NEEDED: Final = {0x00080016, SOP_UID, SERIES_UID, _CHARACTER_SET}
 
 
@@ -44,12 +37,14 @@ class Header(Attributes):
     See :class:`~seriesio.dicom.attributes.Attributes` for reading and for how they are named.
     """
 
-    __slots__ = ("_settled",)
+    __slots__ = ("_claimed", "_settled")
 
     def __init__(self, instances: Sequence[Instance]) -> None:
         super().__init__(instances)
         # True while the present UIDs stand for something that others may have.
         self._settled = True
+        # Who we are in NewUIDs.claims, until what we claim there has been handed out.
+        self._claimed = object()
 
     def set(
         self, name: Name, value: Any, where: Iterable[int] | None = None, *, vr: str | None = None
@@ -58,7 +53,9 @@ class Header(Attributes):
 
         The value is checked against its VR. Text is written in each instance's character set;
         where that has no place for it the instance changes to UTF-8, all its text with it.
-        Setting the value that an attribute already has is no change. The VR of a private
+        Setting the value that an attribute already has is no change. Attributes that give the
+        array its values or the series its geometry are refused: they would contradict the
+        series. The VR of a private
         element is that of pydicom's private dictionary, or ``vr``; its creator must be there.
 
         Raises:
@@ -70,9 +67,9 @@ class Header(Attributes):
         indices = self._indices(where)
         vr = self._vr(tag, vr, indices)
         change = vr, assign.normalise(tag, vr, value)
-        differing = self._differing(tag, change, indices)
-        if not differing:
+        if not self._differing(tag, change, indices):
             return
+        self._check_place(tag, change[1], indices)
         self._check_unique(tag, indices)
         with_text = self._with_text(tag, change, indices)
         self._check_encoding(tag, change, indices, with_text)
@@ -92,8 +89,14 @@ class Header(Attributes):
             raise HeaderError(f"{keyword_for(tag)}: every instance needs it; set it instead")
         indices = self._indices(where)
         if any(self._has(index, tag) for index in indices):
+            self._check_place(tag, None, indices)
             self._apply(tag, None, None if where is None else indices)
             self.renew_uids()
+
+    @property
+    def renewed(self) -> bool:
+        """True if the UIDs are no longer those that were read."""
+        return self._uids is not None
 
     def renew_uids(self) -> None:
         """New UIDs for what has changed; to be called when pixels change.
@@ -104,20 +107,38 @@ class Header(Attributes):
             self._uids = NewUIDs(uuid4(), range(len(self)))
             self._settled = False
 
+    def claim(self, contents: Sequence[Any]) -> None:
+        """Say what pixels each instance is about to be handed out with.
+
+        New UIDs that others have claimed for other pixels, or that were handed out with other
+        pixels, give way to newer ones; until then they stay as they were seen.
+        """
+        if self._uids is None:
+            return
+        if not self._free(self._uids, contents):
+            self._settled = True
+            self.renew_uids()
+        claims = self._uids.claims
+        for place, content in zip(self._uids.places, contents, strict=True):
+            ours = place not in claims or claims[place][1] is self._claimed
+            claims[place] = content, self._claimed if ours else None
+
+    def _free(self, uids: NewUIDs, contents: Sequence[Any]) -> bool:
+        held = (uids.claims.get(place) for place in uids.places)
+        return all(
+            claim is None or claim[0] == content or claim[1] is self._claimed
+            for claim, content in zip(held, contents, strict=True)
+        )
+
     def settle(self) -> None:
         """Say that the present UIDs were handed out: the next change will bring new ones."""
         self._settled = True
+        self._claimed = object()  # what was claimed can no longer be claimed for something else
 
     def _settable(self, name: Name) -> int:
         """The tag of an attribute that may be changed at the top level."""
         tag = as_tag(name)
-        group = tag >> 16
-        if tag in _FIXED:
-            raise HeaderError(f"{keyword_for(tag)}: cannot be set: {_FIXED[tag]}")
-        if group >= _LAST_GROUP:
-            raise HeaderError(f"{keyword_for(tag)}: cannot be set: {_ARRAY}")
-        if group <= 2 or not tag & 0xFFFF:
-            raise HeaderError(f"{keyword_for(tag)}: cannot be set: it follows from the others")
+        check_unfixed(tag)
         for index in range(min(len(self), 1)):
             if not self._has(index, tag) and self._functional_value(index, tag, ...) is not ...:
                 raise HeaderError(
@@ -125,6 +146,17 @@ class Header(Attributes):
                     "set SharedFunctionalGroupsSequence or PerFrameFunctionalGroupsSequence"
                 )
         return tag
+
+    def _check_place(self, tag: int, value: Any, indices: Sequence[int]) -> None:
+        """Refuse what would contradict the array or where it is, by the instances' contents."""
+        if is_group(tag):
+            for index in indices:
+                check_groups(tag, self._value(index, tag, None), value)
+        elif is_of_tiles(tag):
+            # What was read still holds: no change makes a mosaic of another image.
+            raws = (self._instances[index].raw for index in indices)
+            for tiled in {is_mosaic(raw.raw(IMAGE_TYPE)) for raw in raws}:
+                check_tiles(tag, tiled, value)
 
     def _indices(self, where: Iterable[int] | None) -> Sequence[int]:
         everywhere = range(len(self))
@@ -305,6 +337,6 @@ class Header(Attributes):
         }
         if self._uids is not None:
             places = [self._uids.places[index] for index in indices]
-            header._uids = NewUIDs(self._uids.base, places)
+            header._uids = NewUIDs(self._uids.base, places, self._uids.claims)
         self._settled = True  # from now on two headers have the present UIDs
         return header

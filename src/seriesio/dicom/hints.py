@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache, lru_cache
 
@@ -20,9 +21,19 @@ def hint_for(name: str) -> str:
     known = _attributes()
     found = known.get(name.lower())
     if found is None and name != name.lower():
-        near = get_close_matches(name.lower(), known, 1, 0.8)
+        near = get_close_matches(name.lower(), _alike(name.lower(), known), 1, 0.8)
         found = known[near[0]] if near else None
     return f"; did you mean {found!r}?" if found else ""
+
+
+def _alike(name: str, known: Iterable[str]) -> list[str]:
+    """The names worth comparing: of about that length, with the same beginning or end."""
+    low, high = len(name) * 2 / 3, len(name) * 3 / 2  # beyond these no ratio reaches 0.8
+    return [
+        other
+        for other in known
+        if low <= len(other) <= high and (other[:2] == name[:2] or other[-3:] == name[-3:])
+    ]
 
 
 @cache

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..errors import DicomError, TooLargeError
+from ..errors import DicomError, InconsistentSeriesError, TooLargeError
 from .codecs import decoded_photometric
 from .frames import FrameTable
-from .geometry import Geometry, find_stack
+from .geometry import SHIFT_TOLERANCE, Geometry, find_stack
 from .layouts import Layouts, pixel_layouts
 from .lookup import Lookup, lookup_table
 from .mosaic import is_mosaic
 from .positions import checked_numbers
 from .rescale import ValuePlan, looked_up, plan_values
 from .sorting import Axis, Grid, fill_grid, parse_order
+from .table import decode_numbers, decode_text
 from .whole import whole_series
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from .table import HeaderTable
 
 __all__ = ["Plan", "PlanOptions", "plan_series", "volume_bytes"]
+
+_IDENTITY: Final = {
+    "PatientID": (0x00100020, "LO"),
+    "StudyInstanceUID": (0x0020000D, "UI"),
+    "FrameOfReferenceUID": (0x00200052, "UI"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ def plan_series(
     order = parse_order(options.input_order)
     layouts = layouts or pixel_layouts(table)
     layouts.check()
+    _check_identity(table)
     frames = FrameTable(table)
     checked_numbers(frames, "NumberOfFrames")
     stack = find_stack(
@@ -115,7 +123,7 @@ def plan_series(
         slice_tolerance=options.slice_tolerance,
         dir_cosine_tolerance=options.dir_cosine_tolerance,
     )
-    chosen, stack, missing = whole_series(frames, stack, options.warn)
+    chosen, stack, missing = whole_series(frames, stack, options.warn, order)
     grid = fill_grid(frames.subset(chosen), stack.slices, order)
     values, lookup = _meaning(frames, layouts, options, wide)
     rows, columns = _frame_size(frames, layouts)
@@ -136,8 +144,23 @@ def plan_series(
         criterion=grid.criterion,
         reason=grid.reason,
         missing=missing,
-        notes=tuple(_notes(stack.geometry, frames)),
+        notes=tuple(_notes(stack.geometry, frames, grid)),
     )
+
+
+def _check_identity(table: HeaderTable) -> None:
+    """One series is of one patient, one study and one frame of reference (PS3.3 section A.1.2).
+
+    Raises:
+        InconsistentSeriesError: names the attribute, never its values.
+    """
+    for keyword, (tag, vr) in _IDENTITY.items():
+        found = {decode_text(value) for value in table.column_at(tag, vr).values} - {""}
+        if len(found) > 1:
+            raise InconsistentSeriesError(
+                f"instances of one series differ in {keyword}: {len(found)} values; "
+                f'select one with select={{"{keyword}": ...}}'
+            )
 
 
 def _meaning(
@@ -190,7 +213,7 @@ def _axes(
     return tuple(axes)
 
 
-def _notes(geometry: Geometry, frames: FrameTable) -> Iterator[str]:
+def _notes(geometry: Geometry, frames: FrameTable, grid: Grid) -> Iterator[str]:
     """What a careful reader should know."""
     if not geometry.known:
         yield "the files give no positions: slices are in the order of their numbers"
@@ -199,6 +222,19 @@ def _notes(geometry: Geometry, frames: FrameTable) -> Iterator[str]:
             f"slices are unevenly spaced: the affine is off by up to {geometry.deviation:.3g} mm, "
             "imagePositions are exact"
         )
+    if geometry.wander > SHIFT_TOLERANCE:
+        yield (
+            f"slices lie up to {geometry.wander:.3g} mm beside the line from the first to the "
+            "last: imagePositions are exact"
+        )
+    if grid.ranked:
+        yield f"volumes are told apart by the rank of {grid.ranked} at each position"
+    stored = {
+        decode_numbers(v, "US", True)[:1] for v in frames.instances.column("BitsStored").values
+    }
+    if len(stored) > 1:
+        bits = ", ".join(f"{number:.0f}" for (number,) in sorted(filter(None, stored)))
+        yield f"BitsStored differs between the instances: {bits}"
     if geometry.known and geometry.tilt > 0.1 and len(geometry.positions) > 1:
         yield f"the stack is tilted by {geometry.tilt:.3g} degrees: the affine is sheared"
     if any(map(is_mosaic, frames.instances.column("ImageType").values)) and not frames.mosaics:

@@ -48,6 +48,8 @@ class Grid:
     axes: tuple[Axis, ...]
     criterion: str
     reason: str
+    ranked: str = ""
+    """The keyword whose rank at each position tells the volumes apart, if one does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,6 +249,7 @@ def _ranked(sorters: Sequence[_Sorter], place: int, slices: NDArray[np.intp]) ->
         tuple(axes),
         ",".join(axis.name for axis in axes),
         f"the rank of {own.keyword} at each position{told and ' and ' + told} fills the grid",
+        own.keyword,
     )
 
 

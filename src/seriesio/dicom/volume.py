@@ -78,7 +78,8 @@ class Volume:
         axes: one for each dimension of the array.
         stored: how the voxels stood in files.
         report: what happened while it was read.
-        moved: the geometry is no longer the header's (cropped or thinned out).
+        moved: rows or columns were cut, thinned out or flipped, so that instances no longer lie
+            where their headers say. Left-out slices move none of those that stay.
     """
 
     array: NDArray[Any] = field(repr=False)
@@ -116,6 +117,15 @@ class Volume:
         count = len(self.stored.instance)
         found = (fingerprint(np.ascontiguousarray(self.slot(place))) for place in range(count))
         return np.fromiter(found, np.uint64, count)
+
+    def contents(self, prints: NDArray[np.uint64]) -> list[tuple[int, ...]]:
+        """What tells the pixels of each instance, of the prints of all slots."""
+        found: list[list[int]] = [[] for _ in self.stored.layouts]
+        order = np.lexsort((self.stored.frame, self.stored.instance))
+        owners = self.stored.instance[order].tolist()
+        for owner, value in zip(owners, prints[order].tolist(), strict=True):
+            found[owner].append(value)
+        return list(map(tuple, found))
 
     def with_array(self, array: NDArray[Any]) -> Volume:
         """Computed voxels in the same place, under new UIDs."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..errors import IncompleteSeriesError
+from ..errors import IncompleteSeriesError, InconsistentSeriesError
 from .criteria import CRITERIA, MOMENTS
-from .geometry import Stack, missing_between
+from .geometry import SHIFT_TOLERANCE, Stack, missing_between, wide_gaps
+from .mixing import Mixture, find_mixture
 from .table import decode_text
 
 if TYPE_CHECKING:
@@ -26,30 +27,88 @@ _TOLD: Final = 20  # so many are named in the text of an error; all of them in `
 Selection = tuple["NDArray[np.intp]", Stack, tuple[str, ...]]
 
 
-def whole_series(frames: FrameTable, stack: Stack, warn: bool) -> Selection:
+def whole_series(
+    frames: FrameTable, stack: Stack, warn: bool, order: tuple[str, ...] = ()
+) -> Selection:
     """The frames that fill every position equally often, their stack, and what is not there.
 
     Raises:
-        IncompleteSeriesError: something is missing or doubled, and ``warn`` is false.
+        IncompleteSeriesError: something is missing or doubled, and ``warn`` is false; or no
+            volume at all is whole.
+        InconsistentSeriesError: a slice lies beside the others, and ``warn`` is false.
     """
-    missing = [*_doubled(frames), *_uneven(frames, stack)]
+    missing = [*_doubled(frames), *_uneven(frames, stack), *_misnumbered(frames, stack)]
+    _refuse(missing, warn)
+    chosen = _whole_part(frames, stack) if missing else np.arange(len(frames))
+    if order not in (("none",), ("rank",)):
+        chosen, lacking = _unmixed(frames, stack, chosen, warn)
+        missing += [entry for entry in lacking if entry not in missing]
+    part = _part(stack, chosen)
+    gaps = _gaps(part)
+    if gaps and not warn:
+        raise IncompleteSeriesError(
+            f"{len(gaps)} slices are missing between those that are there: {_listed(gaps)} along "
+            'the normal; on_incomplete="warn" opens what is there',
+            gaps,
+        )
+    if part.geometry.wander > SHIFT_TOLERANCE and not warn:
+        raise InconsistentSeriesError(
+            f"slices lie up to {part.geometry.wander:.3g} mm beside the line from the first to "
+            'the last; on_incomplete="warn" opens them as they are'
+        )
+    return chosen, part, (*missing, *gaps)
+
+
+def _refuse(missing: list[str], warn: bool) -> None:
     if missing and not warn:
         raise IncompleteSeriesError(
             f"positions are missing or doubled: {_listed(missing)}; "
             'on_incomplete="warn" opens what is whole',
             missing,
         )
-    chosen = _whole_part(frames, stack) if missing else np.arange(len(frames))
-    part = _part(stack, chosen)
-    gaps = missing_between(part)
-    if gaps and not warn:
-        raise IncompleteSeriesError(
-            f"{len(gaps)} slices are missing between those that are there, at "
-            f"{', '.join(f'{gap:.4g}' for gap in gaps[:_TOLD])} mm along the normal; "
-            'on_incomplete="warn" opens what is there',
-            [f"slice at {gap:.4g} mm" for gap in gaps],
-        )
-    return chosen, part, (*missing, *(f"slice at {gap:.4g} mm" for gap in gaps))
+
+
+def _gaps(stack: Stack) -> list[str]:
+    single = [f"slice at {place:.4g} mm" for place in missing_between(stack)]
+    wide = wide_gaps(stack)
+    return single + [f"gap of {b - a:.4g} mm from {a:.4g} to {b:.4g} mm" for a, b in wide]
+
+
+def _unmixed(
+    frames: FrameTable, stack: Stack, chosen: NDArray[np.intp], warn: bool
+) -> tuple[NDArray[np.intp], list[str]]:
+    """The frames without those of volumes that lack a slice, and what these lack."""
+    mixture = find_mixture(frames.subset(chosen), _part(stack, chosen).slices)
+    if mixture is None:
+        return chosen, []
+    missing = _lacking(mixture, _part(stack, chosen))
+    kept = mixture.whole
+    _refuse(missing, warn and len(kept) > 0)
+    return chosen[kept], missing
+
+
+def _lacking(mixture: Mixture, stack: Stack) -> list[str]:
+    locations = stack.geometry.slice_locations
+    return [
+        " and ".join(f"{keyword} {_told(keyword, value)}" for keyword, value in values)
+        + (f" at position {locations[place]:.4g} mm" if place >= 0 else "")
+        for values, place in mixture.missing()
+    ]
+
+
+def _misnumbered(frames: FrameTable, stack: Stack) -> Iterator[str]:
+    """Instance Numbers that came twice or not at all, where nothing else tells the slices."""
+    numbers = frames.instances.numbers("InstanceNumber")[:, 0]
+    if stack.geometry.known or len(numbers) < 2 or np.isnan(numbers).any():
+        return
+    unique, counts = np.unique(numbers, return_counts=True)
+    for number, count in zip(unique.tolist(), counts.tolist(), strict=True):
+        if count > 1:
+            yield f"InstanceNumber {number:.0f} came {count} times"
+    steps = np.diff(unique)
+    for place in np.flatnonzero(steps > steps.min(initial=np.inf)).tolist():
+        first, last = unique[place] + 1, unique[place + 1] - 1
+        yield f"InstanceNumber {first:.0f}" + (f" to {last:.0f}" if last > first else "")
 
 
 def _listed(missing: list[str]) -> str:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ..blob import FileBlob
 from ..disk import is_part
@@ -16,6 +16,9 @@ from ..errors import NotFoundError, SeriesIOError, TransportError
 from ..protocols import Entry
 
 __all__ = ["entries", "mapped", "tree"]
+
+_FORBIDDEN: Final = {errno.EACCES, errno.EPERM}
+_LEADS_NOWHERE: Final = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 Key: TypeAlias = tuple[int, int]  # device and inode: what a file or directory is, by any name
 
@@ -42,7 +45,9 @@ def tree(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
     name rather than under a link's.
 
     Raises:
-        NotFoundError, TransportError: the directory itself cannot be listed.
+        NotFoundError: there is no such directory.
+        TransportError: it cannot be listed, or anything below fails for another reason than a
+            missing permission or a broken link: files would be missing in silence.
     """
     with mapped(path):
         walk = _Walk()
@@ -70,7 +75,7 @@ class _Walk:
             except OSError as error:
                 if not prefix:
                     raise
-                self.skipped.append((prefix.rstrip("/"), _why(error)))
+                self.skipped.append((prefix.rstrip("/"), _why(error, path)))
                 continue
             folders = [entry for entry in found if self._is_folder(entry, prefix)]
             pending += [(f"{prefix}{entry.name}/", entry.path) for entry in reversed(folders)]
@@ -86,21 +91,22 @@ class _Walk:
 
     def _is_folder(self, entry: os.DirEntry[str], prefix: str) -> bool:
         """True for directories; files are noted."""
-        if _is_dir(entry):
-            return True
         name = prefix + entry.name
         try:
-            self._file(entry, name, entry.stat())
+            if entry.is_dir():
+                return True
+            if is_part(entry.name):
+                self.skipped.append((name, "still being written"))
+            else:
+                self._file(entry, name, entry.stat())
         except OSError as error:
-            self.skipped.append((name, _why(error)))
+            self.skipped.append((name, _why(error, entry.path)))
         return False
 
     def _file(self, entry: os.DirEntry[str], name: str, status: os.stat_result) -> None:
         blob, key = FileBlob(name, entry.path, status.st_size), (status.st_dev, status.st_ino)
         if not stat.S_ISREG(status.st_mode):
             self.skipped.append((name, "no regular file"))
-        elif is_part(entry.name):
-            self.skipped.append((name, "still being written"))
         elif entry.is_symlink():
             self.links.append((blob, key))
         elif key in self.seen:
@@ -128,8 +134,17 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _why(error: OSError) -> str:
-    return "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable"
+def _why(error: OSError, path: str) -> str:
+    """Why something can be skipped.
+
+    Raises:
+        TransportError: it must not be: nobody can say what is there.
+    """
+    if error.errno in _FORBIDDEN:
+        return "unreadable"
+    if error.errno in _LEADS_NOWHERE and os.path.islink(path):
+        return "broken link"
+    raise TransportError(error.errno, error.strerror, path) from error
 
 
 def entries(path: str) -> list[Entry]:

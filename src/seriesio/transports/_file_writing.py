@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..blob import Blob, PiecesBlob, read_fully
-from ..disk import part_name, publish, write_all
+from ..disk import part_name, publish, put_aside, put_back, write_all
 from ..errors import LocationError, SeriesIOError, TargetExistsError, TransportError
 
 __all__ = ["Staging", "mapped_writing", "pieces_of"]
@@ -39,6 +39,7 @@ def mapped_writing(path: str) -> Iterator[None]:
 class Staging:
     """One write into a directory: files under passing names, then all renamed, or taken back.
 
+    What is replaced keeps a passing name until all is done.
     Safe to be taken back while a thread that was given up still stores: what it makes from then
     on is refused.
     """
@@ -50,6 +51,7 @@ class Staging:
     _parts: dict[str, str] = field(default_factory=dict)  # of each target, in no order
     _stale: list[str] = field(default_factory=list)
     _made: list[str] = field(default_factory=list)
+    _aside: dict[str, str] = field(default_factory=dict)  # what targets replace
     _folders: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
@@ -97,8 +99,7 @@ class Staging:
     def open_part(self, target: str) -> int:
         """A descriptor for the file that will get the name ``target``."""
         with self._lock:
-            if self._over:
-                raise TransportError(errno.ECANCELED, "the write was given up", target)
+            self._check_going_on()
             self._check_free(target)
             folder = os.path.dirname(target)
             if not os.path.isdir(folder):
@@ -109,6 +110,10 @@ class Staging:
                 self._stale.append(self._parts[target])
             self._parts[target] = part
             return fd
+
+    def _check_going_on(self) -> None:
+        if self._over:
+            raise TransportError(errno.ECANCELED, "the write was given up", self.root)
 
     def _check_free(self, target: str) -> None:
         replaceable = self.overwrite and not os.path.isdir(target)
@@ -132,30 +137,59 @@ class Staging:
             TransportError: the file system refuses.
         """
         with self._lock:
+            self._check_going_on()
             for target, part in self._parts.items():
                 with mapped_writing(target):
-                    new = not (self.overwrite and os.path.lexists(target))
-                    publish(part, target, replace=self.overwrite)
-                if new:
-                    self._made.append(target)
-            self._remove(self._stale)
+                    self._publish(part, target)
             self._over = True
-            self._parts, self._made, self._folders = {}, [], []
+            self._remove([*self._stale, *self._aside.values()])
+            self._forget()
 
-    def undo(self) -> None:
-        """Take back what was made, unless all is done; what others use by now stays."""
+    def _publish(self, part: str, target: str) -> None:
+        if not (self.overwrite and os.path.lexists(target)):
+            publish(part, target, replace=False)
+            self._made.append(target)
+            return
+        if os.path.isdir(target):  # made meanwhile
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        aside = part_name(os.path.dirname(target))
+        put_aside(target, aside)
+        self._aside[target] = aside
+        publish(part, target, replace=True)
+
+    def undo(self) -> list[str]:
+        """Take back what was made, unless all is done; what others use by now stays.
+
+        Returns what could not get its name back, and where it is now.
+        """
         with self._lock:
             self._over = True
+            lost = [told for pair in self._aside.items() if (told := _restored(*pair))]
             self._remove([*self._parts.values(), *self._stale, *self._made])
             for folder in reversed(self._folders):
                 with suppress(OSError):
                     os.rmdir(folder)
+            self._forget()
+            return lost
+
+    def _forget(self) -> None:
+        self._parts, self._aside = {}, {}
+        self._stale, self._made, self._folders = [], [], []
 
     @staticmethod
     def _remove(paths: Sequence[str]) -> None:
         for path in paths:
             with suppress(OSError):  # it has got its name, or an error is on its way already
                 os.unlink(path)
+
+
+def _restored(target: str, aside: str) -> str | None:
+    """Put a replaced file back; says where it is instead if that is refused."""
+    try:
+        put_back(aside, target)
+    except OSError as error:
+        return f"{target!r} could not be restored ({error.strerror}): it is kept as {aside!r}"
+    return None
 
 
 def _safe(name: str) -> str:

@@ -46,11 +46,11 @@ class FileTransport:
         """Yield the file, or every regular file of the tree, sorted by name, each file once.
 
         Links are followed, loops noticed. What is no regular file (a FIFO, a socket, a broken
-        link) is not opened; ``skipped`` names it and says why.
+        link) or may not be read is not opened; ``skipped`` names it and says why.
 
         Raises:
             NotFoundError: no such path, or a directory tree without any file.
-            TransportError: the path cannot be read.
+            TransportError: the path cannot be read, or something below it is broken.
         """
         with mapped(self._path):
             status = await aiofiles.os.stat(self._path)
@@ -84,7 +84,7 @@ class FileTransport:
 
         A path that ends in ``.dcm`` and is no directory is a file: it takes one blob, whatever
         its name. All files get their names when all are complete; a failed or cancelled write
-        leaves nothing behind, and what was there as it was.
+        leaves nothing behind, and what was there as it was, under ``overwrite`` too.
 
         Raises:
             TargetExistsError: a name is taken and ``overwrite`` is false.
@@ -102,9 +102,10 @@ class FileTransport:
         except GeneratorExit:  # closed from outside: no loop to wait in
             staging.undo()
             raise
-        except BaseException:
+        except BaseException as error:
             with anyio.CancelScope(shield=True):
-                await self._workers.run(staging.undo)
+                for told in await self._workers.run(staging.undo):
+                    error.add_note(told)
             raise
         return Receipt(self._path, tuple(staging.names), len(staging.names), staging.size)
 
