@@ -155,4 +155,7 @@ class ClientClosedError(SeriesIOError, RuntimeError):
 
 
 class IncompleteSeriesWarning(UserWarning):
-    """With ``on_incomplete="warn"``: a series is handed over although something is missing."""
+    """A series is handed over although something is, or may be, missing.
+
+    With ``on_incomplete="warn"``; and whenever files could not be read for want of permission.
+    """
