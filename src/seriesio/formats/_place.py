@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..blob import read_all, read_fully
+from ..blob import MemoryBlob, read_all, read_fully
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
 from ..dicom.fingerprint import fingerprints
@@ -154,7 +154,7 @@ class Placer:
 
     def _reader(self, instance: int) -> BlobReader:
         if instance in self.plain:
-            return _PlainReader(self.plain[instance])
+            return MemoryBlob(self.blobs[instance].name, self.plain[instance]).open()
         return self.readers.pop(instance, None) or self.blobs[instance].open()
 
     def _size(self, instance: int) -> int:
@@ -274,21 +274,6 @@ def _differing(plan: Plan) -> list[bool]:
     )
     changes = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
     return [True, *changes.tolist()]
-
-
-class _PlainReader:
-    """Reads an inflated dataset that is in memory already."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-
-    def readinto(self, view: memoryview, offset: int) -> int:
-        part = self._data[offset : offset + view.nbytes]
-        view[: part.nbytes] = part
-        return part.nbytes
-
-    def close(self) -> None:
-        self._data = memoryview(b"")
 
 
 def _bytes_of(cells: NDArray[Any]) -> memoryview:
