@@ -10,9 +10,9 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .dicom.plan import PlanOptions
+from .dicom.options import take_options
 from .errors import ClientClosedError, FormatError, NotFoundError, TransportError
 from .location import URL
 from .offload import Workers
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["URL", "Client", "Limits"]
 
 OnIncomplete = Literal["raise", "warn"]
-
-# What open takes beyond its named arguments and is not the transport's.
-_PLAN_OPTIONS: Final = {"slice_tolerance", "dir_cosine_tolerance"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Client:
         **options: Any,
     ) -> Series:
         """Open the one series behind a URL; see :meth:`Series.open`."""
-        plan, rest = _options(input_order, rescale, dtype, on_incomplete, options)
+        plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
         opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
         inventory = await opening.scan(_as_list(url), rest)
         try:
@@ -138,7 +135,7 @@ class Client:
         **options: Any,
     ) -> AsyncGenerator[Series, None]:
         """Open every series behind a URL, one after the other; see :meth:`Series.open_all`."""
-        plan, rest = _options(input_order, rescale, dtype, on_incomplete, options)
+        plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
         opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
         inventory = await opening.scan(_as_list(url), rest)
         try:
@@ -268,21 +265,6 @@ def _as_list(url: URL | Sequence[URL]) -> list[URL]:
     if not urls:
         raise NotFoundError("an empty list of locations")
     return urls
-
-
-def _options(
-    input_order: str,
-    rescale: bool,
-    dtype: DTypeLike | None,
-    on_incomplete: str,
-    options: Mapping[str, Any],
-) -> tuple[PlanOptions, dict[str, Any]]:
-    """The options of planning, and what is left for the transport."""
-    if on_incomplete not in ("raise", "warn"):
-        raise ValueError(f'on_incomplete is "raise" or "warn", not {on_incomplete!r}')
-    own = {name: value for name, value in options.items() if name in _PLAN_OPTIONS}
-    plan = PlanOptions(input_order, rescale, dtype, on_incomplete == "warn", **own)
-    return plan, {name: value for name, value in options.items() if name not in own}
 
 
 async def _counted(

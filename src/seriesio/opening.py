@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .blob import Blob
-    from .dicom.plan import PlanOptions
+    from .dicom.options import PlanOptions
     from .dicom.volume import Volume
     from .errors import SeriesIOError
     from .location import URL

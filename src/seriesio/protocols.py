@@ -7,7 +7,7 @@ series and back; it knows nothing of where they come from.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .blob import Blob
-    from .dicom.plan import PlanOptions
+    from .dicom.options import PlanOptions
     from .dicom.volume import Volume
     from .errors import SeriesIOError
+    from .formats.image import Image
     from .offload import Workers
     from .progress import ProgressCallback
 
@@ -26,6 +27,7 @@ __all__ = [
     "Catalogue",
     "Entry",
     "Format",
+    "Guest",
     "Inventory",
     "Receipt",
     "SeriesSummary",
@@ -213,5 +215,49 @@ class Format(Protocol):
 
         Raises:
             EncodeError, HeaderError: the format cannot hold it.
+        """
+        ...
+
+
+class Guest(Protocol):
+    """A format without DICOM's header: a file, or one with companions, holds one volume.
+
+    Blocking and without state: its calls run in worker threads. Entry points of the group
+    ``seriesio.formats`` name classes that are made without arguments.
+    """
+
+    def claims(self, name: str, head: bytes) -> bool:
+        """Is a file of this format, by its first 1024 bytes? The name decides only in doubt."""
+        ...
+
+    def companions(self, name: str, head: bytes) -> Sequence[str]:
+        """Names of further files in the same directory that would belong to this one."""
+        ...
+
+    def read(
+        self,
+        name: str,
+        files: Mapping[str, Blob],
+        *,
+        memory: int,
+        options: Mapping[str, Any],
+    ) -> Image:
+        """Read the volume of a file; ``files`` holds it and those companions that are there.
+
+        ``memory``: bytes that the volume may take; ``options`` are the format's own.
+
+        Raises:
+            DataError: damaged, cut, or not what its header says; names the file.
+            TooLargeError: more than ``memory``.
+            MissingDependencyError: says what to install.
+        """
+        ...
+
+    def write(self, image: Image, name: str, *, options: Mapping[str, Any]) -> Iterable[Blob]:
+        """The files of a volume; ``name`` is that of the main one without its extension.
+
+        Raises:
+            EncodeError: the format cannot hold it.
+            MissingDependencyError: says what to install.
         """
         ...

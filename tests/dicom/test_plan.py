@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seriesio.dicom.options import PlanOptions
 from seriesio.dicom.part10 import parse
-from seriesio.dicom.plan import PlanOptions, plan_series, volume_bytes
+from seriesio.dicom.plan import plan_series, volume_bytes
 from seriesio.dicom.table import HeaderGroup, HeaderTable
 from seriesio.errors import TooLargeError
 from seriesio.testing import phantom

@@ -27,29 +27,18 @@ from .whole import whole_series
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
+    from .options import PlanOptions
     from .table import HeaderTable
 
-__all__ = ["Plan", "PlanOptions", "plan_series", "volume_bytes"]
+__all__ = ["Plan", "plan_series", "volume_bytes"]
 
 _IDENTITY: Final = {
     "PatientID": (0x00100020, "LO"),
     "StudyInstanceUID": (0x0020000D, "UI"),
     "FrameOfReferenceUID": (0x00200052, "UI"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """What the caller of ``open`` may say about sorting and values."""
-
-    input_order: str = "auto"
-    rescale: bool = True
-    dtype: DTypeLike | None = None
-    warn: bool = False
-    slice_tolerance: float | None = None
-    dir_cosine_tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

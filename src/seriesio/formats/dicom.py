@@ -11,7 +11,7 @@ import numpy as np
 from ..blob import PiecesBlob
 from ..dicom.header import Header, Instance
 from ..dicom.instances import WritePlan, encode_instance, plan_write
-from ..dicom.plan import Plan, PlanOptions, plan_series, volume_bytes
+from ..dicom.plan import Plan, plan_series, volume_bytes
 from ..dicom.rescale import WiderNeeded
 from ..dicom.table import HeaderGroup, HeaderTable
 from ..dicom.volume import Stored, Volume
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..blob import Blob, BlobReader
+    from ..dicom.options import PlanOptions
     from ..dicom.pixels import PixelLayout
     from ..errors import SeriesIOError
     from ..offload import Workers
