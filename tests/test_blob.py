@@ -15,7 +15,7 @@ from seriesio.blob import (
     RenamedBlob,
     read_all,
     read_fully,
-    read_once,
+    read_at,
 )
 from seriesio.errors import TooLargeError, TransportError
 
@@ -48,7 +48,7 @@ def test_reading(tmp_path: Path) -> None:
         reader.close()
         reader.close()
         view = memoryview(bytearray(9))
-        assert read_once(blob, view) == 9
+        assert read_at(blob, view) == 9
         assert bytes(view) == DATA[:9]
 
 

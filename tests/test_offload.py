@@ -12,8 +12,8 @@ from seriesio.offload import Workers, default_threads
 
 
 def test_default_threads() -> None:
-    """At least two, at most 16."""
-    assert 2 <= default_threads() <= 16
+    """One more than the processors: at least three, at most 16."""
+    assert 3 <= default_threads() <= 16
     assert Workers().threads == default_threads()
     assert Workers(3).threads == 3
 

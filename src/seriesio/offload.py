@@ -31,12 +31,15 @@ _shared: RunVar[anyio.CapacityLimiter] = RunVar("seriesio_workers")
 
 
 def default_threads() -> int:
-    """As many threads as processors that this process may use, at least two, at most 16."""
+    """One more than the processors that this process may use, from 3 to 16.
+
+    While one thread waits for the interpreter's lock, there are as many left as can run.
+    """
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # no affinity on this platform
         count = os.cpu_count() or 2
-    return min(max(count, 2), 16)
+    return min(max(count, 2) + 1, 16)
 
 
 def alone(function: Callable[..., R], *args: object) -> R:

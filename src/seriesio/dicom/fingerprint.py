@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fingerprint", "fingerprints"]
+__all__ = ["column_sums", "columns", "fingerprint", "fingerprints", "weigh"]
 
 _PRIMES: Final = (509, 521)
 # Odd, and far from each other: multiples of 2^64 divided by the golden ratio.
@@ -31,22 +31,41 @@ def fingerprints(slots: NDArray[Any]) -> NDArray[np.uint64]:
     the columns weighed. In sums of 64-bit values an even number of signs would cancel out:
     those get a checksum.
     """
-    data = slots.reshape(len(slots), -1).view(np.uint8)
     if slots.dtype.itemsize == 8:
+        data = slots.reshape(len(slots), -1).view(np.uint8)
         return np.array([crc32(row.data) for row in data], np.uint64)
-    prime = _prime_for(slots.shape[2:], slots.dtype.itemsize)
-    count = data.shape[1] // 8
-    rows = count // prime
-    words = data[:, : 8 * count].view(np.uint64)
-    sums = np.add.reduce(words[:, : rows * prime].reshape(len(data), rows, prime), axis=1)
-    rest = words[:, rows * prime :]
-    sums[:, : rest.shape[1]] += rest
+    return weigh(column_sums(slots), slots)
+
+
+def column_sums(slots: NDArray[Any], out: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
+    """(n, :func:`columns`) the words of each slot, summed: the pass over the voxels, one call."""
+    prime = columns(slots)
+    words = _words(slots)
+    rows = words.shape[1] // prime
+    found: NDArray[np.uint64] = np.add.reduce(
+        words[:, : rows * prime].reshape(len(slots), rows, prime), axis=1, out=out
+    )
+    return found
+
+
+def weigh(sums: NDArray[np.uint64], slots: NDArray[Any]) -> NDArray[np.uint64]:
+    """(n,) fingerprints, from the sums and the few words that are left over."""
+    data = slots.reshape(len(slots), -1).view(np.uint8)
+    words, prime = _words(slots), sums.shape[1]
+    rest = words[:, words.shape[1] // prime * prime :]
     last = np.zeros((len(data), 8), np.uint8)
-    last[:, : data.shape[1] - 8 * count] = data[:, 8 * count :]
-    ends = last.view(np.uint64)[:, 0] * _WEIGHTS[-1] + np.uint64(data.shape[1])
-    return np.asarray((sums * _WEIGHTS[:prime]).sum(axis=1) + ends)
+    last[:, : data.shape[1] % 8] = data[:, 8 * words.shape[1] :]
+    found = (sums * _WEIGHTS[:prime]).sum(axis=1)
+    found += (rest * _WEIGHTS[: rest.shape[1]]).sum(axis=1)
+    return np.asarray(found + last.view(np.uint64)[:, 0] * _WEIGHTS[-1] + np.uint64(data.shape[1]))
 
 
-def _prime_for(row: tuple[int, ...], itemsize: int) -> int:
-    size = math.prod(row) * itemsize
+def columns(slots: NDArray[Any]) -> int:
+    """How many columns the words of slots of this shape are summed in."""
+    size = math.prod(slots.shape[2:]) * slots.dtype.itemsize
     return next(prime for prime in _PRIMES if size % prime)
+
+
+def _words(slots: NDArray[Any]) -> NDArray[np.uint64]:
+    data = slots.reshape(len(slots), -1).view(np.uint8)
+    return data[:, : data.shape[1] // 8 * 8].view(np.uint64)

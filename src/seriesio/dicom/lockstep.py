@@ -25,7 +25,7 @@ __all__ = ["ALIGNMENT", "PADDING", "Matches", "match"]
 
 ALIGNMENT: Final = 2  # of the bases
 PADDING: Final = 16  # bytes of the arena behind the last file
-_RUN = 16
+_RUN = 10  # about as far as it is to the next value whose length varies
 _LONGEST_RUN = 256
 
 

@@ -257,6 +257,8 @@ class HeaderTable:
             pairs = [(g, row) for g, group in enumerate(groups) for row in range(len(group))]
             where = np.array(pairs, np.intp).reshape(-1, 2)
         self.where = where
+        self._used: list[int] = np.unique(where[:, 0]).tolist()
+        self._pairs: list[list[int]] | None = None
         self._columns: dict[int, Column] = {}
 
     def __len__(self) -> int:
@@ -283,15 +285,15 @@ class HeaderTable:
         return found
 
     def _column(self, tag: int, vr: str) -> Column:
-        used = np.unique(self.where[:, 0])
-        parts = {int(g): self._group_values(int(g), tag, vr) for g in used}
-        if len({part[0] for part in parts.values()}) == 1 and all(
-            len(part) == 1 for part in parts.values()
-        ):
-            first = next(iter(parts.values()))[0]
-            return Column([first], np.zeros(len(self), np.intp))
+        parts = {group: self._group_values(group, tag, vr) for group in self._used}
+        if all(len(part) == 1 for part in parts.values()):
+            firsts = {part[0] for part in parts.values()}
+            if len(firsts) == 1:
+                return Column([*firsts], np.zeros(len(self), np.intp))
+        if self._pairs is None:
+            self._pairs = self.where.tolist()
         return column_of(
-            [parts[g][0] if len(parts[g]) == 1 else parts[g][row] for g, row in self.where.tolist()]
+            [parts[g][0] if len(parts[g]) == 1 else parts[g][row] for g, row in self._pairs]
         )
 
     def _group_values(self, index: int, tag: int, vr: str) -> list[bytes | None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ..blob import read_once
+from ..blob import read_at
 from ..dicom.lockstep import ALIGNMENT, PADDING, match
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
@@ -121,7 +121,7 @@ def _read_head(index: int, blob: Blob, view: memoryview, readers: Readers) -> bo
     """Read a head; a blob that cannot be read is left to the walk alone, which says why."""
     try:
         if not blob.sequential:
-            return read_once(blob, view) == view.nbytes
+            return read_at(blob, view) == view.nbytes
         reader = readers.take_reader(index, blob)
         try:
             return reader.readinto(view, 0) == view.nbytes

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..blob import MemoryBlob, read_all, read_fully
+from ..blob import MemoryBlob, read_all, read_at, read_fully
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
-from ..dicom.fingerprint import fingerprints
+from ..dicom.fingerprint import column_sums, columns, fingerprints, weigh
 from ..dicom.fragments import fragments
 from ..dicom.pixels import finish_in_place, native_frame
 from ..errors import DicomError, SeriesIOError, TooLargeError, TruncatedError
@@ -56,16 +56,29 @@ class Placer:
     tails: dict[int, bytes] = field(default_factory=dict)
     encoded: dict[int, bytes] = field(default_factory=dict)
     wholes: dict[int, bytes] = field(default_factory=dict)
-    prints: NDArray[np.uint64] = field(init=False)
+    _prints: NDArray[np.uint64] = field(init=False)
 
     def __post_init__(self) -> None:
         shape = self.plan.frame_shape
         self.flat = self.volume.reshape(-1, *shape)
-        self.prints = np.zeros(len(self.flat), np.uint64)
+        self._prints = np.zeros(len(self.flat), np.uint64)
         self._locks = [threading.Lock() for _ in range(16)]
-        self._offsets = pixel_values(self.plan.table)[1].tolist()
+        offsets = pixel_values(self.plan.table)[1]
+        lengths = np.array([kind.native_length for kind in self.plan.layouts.kinds])
+        self._offsets = offsets.tolist()
+        self._ends = (offsets + lengths[self.plan.layouts.codes]).tolist()
+        self._bytes = self.flat.reshape(-1).view(np.uint8).data
+        self._frame_bytes = len(self._bytes) // max(len(self.flat), 1)
         self._together = _as_they_lie(self.plan) and not self.plain
         self._differs = _differing(self.plan) if self._together else []
+        self._sums: NDArray[np.uint64] | None = None
+        if self._together and self.volume.itemsize < 8:
+            self._sums = np.empty((len(self.flat), columns(self.flat)), np.uint64)
+
+    @property
+    def prints(self) -> NDArray[np.uint64]:
+        """(n,) the fingerprints of the slots, once all are filled."""
+        return self._prints if self._sums is None else weigh(self._sums, self.flat)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Fill the slots of some jobs.
@@ -91,15 +104,27 @@ class Placer:
 
     def _read_frames(self, job: Job) -> None:
         """Read stored values straight into their slots, to be finished with others."""
-        instance, name = job.instance, self.blobs[job.instance].name
+        instance = job.instance
+        blob, start = self.blobs[instance], self._offsets[instance]
+        if len(job.slots) == 1 and not blob.sequential and not job.frames[0]:
+            view = self._cells(job.slots[0])
+            if read_at(blob, view, start) == view.nbytes and self._ends[instance] == blob.size:
+                return
+        self._read_with(self._reader(instance), job, blob.name)
+
+    def _cells(self, slot: int) -> memoryview:
+        """The bytes of a slot."""
+        return self._bytes[slot * self._frame_bytes : (slot + 1) * self._frame_bytes]
+
+    def _read_with(self, reader: BlobReader, job: Job, name: str) -> None:
+        instance = job.instance
         layout, offset = self.plan.layouts[instance], self._offsets[instance]
-        reader = self._reader(instance)
         try:
             for frame, slot in zip(job.frames, job.slots, strict=True):
                 start = offset + frame * layout.frame_bytes
-                read_fully(reader, _bytes_of(self.flat[slot]), start, name)
+                read_fully(reader, self._cells(slot), start, name)
             if job.first:
-                self._tail(instance, reader, offset + layout.native_length, self._size(instance))
+                self._tail(instance, reader, self._ends[instance], self._size(instance))
         finally:
             reader.close()
 
@@ -123,7 +148,10 @@ class Placer:
             for owner in set(plan.slots[first:end, 0].tolist()):
                 self._keep_original(owner)
         plan.values.apply(cells, block, self._frame(instance, number))
-        self.prints[first:end] = fingerprints(block)
+        if self._sums is None:
+            self._prints[first:end] = fingerprints(block)
+        else:
+            column_sums(block, self._sums[first:end])
 
     def _little(self, instance: int) -> bool:
         return self.plan.table.little(instance)
@@ -148,7 +176,7 @@ class Placer:
         finally:
             reader.close()
         for slot in job.slots:
-            self.prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
+            self._prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
         if job.first and job.instance in self.plain:
             self.wholes[job.instance] = bytes(read_all(self.blobs[job.instance]))
 
