@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seriesio.dicom.geometry import Geometry, Stack, missing_between, wide_gaps
+from seriesio.dicom.gaps import missing_between, wide_gaps
+from seriesio.dicom.geometry import Geometry, Stack
 
 AXIAL = np.array([1.0, 0, 0, 0, 1, 0])
 

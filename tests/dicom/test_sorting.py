@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seriesio.dicom.sorting import Grid, fill_grid, parse_order
+from seriesio.dicom.frames import FrameTable
+from seriesio.dicom.sorting import Grid, Order, fill_grid, parse_order
 from seriesio.dicom.table import Column, column_of, decode_text
 from seriesio.errors import UnsortableSeriesError
 
@@ -37,14 +39,19 @@ class Table:
 
     def numbers(self, keyword: str, count: int = 1) -> NDArray[np.float64]:
         values = self.columns.get(keyword, ["nan"] * len(self))
-        return np.array([[float(value)] for value in values])
+        return np.array([[float(value)] * count for value in values])
 
     def texts(self, keyword: str) -> tuple[list[str], NDArray[np.intp]]:
         column = self.column(keyword)
         return [decode_text(value) for value in column.values], column.codes
 
+    grouped = False
+
+    def private(self, *place: object) -> None:
+        return None
+
     def grid(self, *order: str) -> Grid:
-        return fill_grid(self, self.slices, order)
+        return fill_grid(cast("FrameTable", self), self.slices, Order(order))
 
 
 def test_one_frame_at_each_position() -> None:
@@ -117,3 +124,9 @@ def test_what_varies_is_told() -> None:
 def test_parse_order(text: str, order: tuple[str, ...]) -> None:
     """Names with commas, in any case."""
     assert parse_order(text) == order
+
+
+def test_one_volume_by_rank() -> None:
+    """There is nothing to rank, so nothing is refused."""
+    grid = Table([1, 0], {"EchoTime": ["1", "2"]}).grid("rank")
+    assert grid.frames.tolist() == [1, 0]

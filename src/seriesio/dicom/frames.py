@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ..errors import DicomError, TooLargeError
+from ..errors import DicomError, HeaderError, TooLargeError
+from .keywords import tag_for
 from .mosaic import mosaics_of
 from .part10 import syntax_for
+from .private import private_column
 from .sequences import flat_items
 from .table import (
     TAGS,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from .part10 import RawHeader
 
-__all__ = ["FrameTable", "Frames"]
+__all__ = ["FrameTable", "Frames", "place_of"]
 
 MAX_FRAMES: Final = 10_000_000
 _SHARED = TAGS["SharedFunctionalGroupsSequence"][0]
@@ -45,6 +47,38 @@ _ALIASES: Final = {
     "AcquisitionDateTime": "FrameAcquisitionDateTime",
     "TemporalPositionIdentifier": "TemporalPositionIndex",
 }
+# Further attributes that tell frames apart: keyword → (tag, VR), PS3.6 chapter 6.
+_MORE: Final = {
+    "ComplexImageComponent": (0x00089208, "CS"),
+    "PatientPosition": (0x00185100, "CS"),
+    "InPlanePhaseEncodingDirection": (0x00181312, "CS"),
+    "DiffusionDirectionality": (0x00189075, "CS"),
+    "DiffusionBValueXX": (0x00189602, "FD"),
+    "DiffusionBValueXY": (0x00189603, "FD"),
+    "DiffusionBValueXZ": (0x00189604, "FD"),
+    "DiffusionBValueYY": (0x00189605, "FD"),
+    "DiffusionBValueYZ": (0x00189606, "FD"),
+    "DiffusionBValueZZ": (0x00189607, "FD"),
+    "ImageComments": (0x00204000, "LT"),
+    "InStackPositionNumber": (0x00209057, "UL"),
+}
+
+
+def place_of(keyword: str) -> tuple[int, str]:
+    """(tag, VR) of an attribute.
+
+    Raises:
+        HeaderError: no DICOM attribute has that name.
+    """
+    known = TAGS.get(keyword) or _MORE.get(keyword)
+    if known is not None:
+        return known
+    tag = tag_for(keyword)
+    if tag is None:
+        raise HeaderError(f"{keyword!r} is no DICOM keyword")
+    from pydicom.datadict import dictionary_VR
+
+    return tag, dictionary_VR(tag).split(" ")[0]
 
 
 class Frames(Protocol):
@@ -68,6 +102,12 @@ class Frames(Protocol):
 
     def texts(self, keyword: str) -> tuple[list[str], NDArray[np.intp]]: ...
 
+    def private(self, group: int, creator: str, element: int, vr: str) -> tuple[Column, str] | None:
+        """One private element of all frames and its VR; None where its creator is not there."""
+        ...
+
+    def header(self, instance: int) -> RawHeader: ...
+
 
 class FrameTable:
     """The frames of the instances of one series."""
@@ -86,7 +126,9 @@ class FrameTable:
             np.arange(len(self.instance), dtype=np.intp) - self.first[self.instance]
         )
         self._columns: dict[str, Column] = {}
+        self._numbers: dict[tuple[str, int], NDArray[np.float64]] = {}
         self._grouped = _functional_groups(instances, counts)
+        self._told = _tags_in(self._grouped)
         self.grouped = bool(self._grouped)
         self.multiframe = bool((counts > 1).any() or self._grouped)
 
@@ -101,43 +143,63 @@ class FrameTable:
         return found
 
     def _column(self, keyword: str) -> Column:
-        base = self.instances.column(keyword)
-        if not self._grouped:
-            return base.take(self.instance) if self.multiframe else base
-        values = base.take(self.instance).expand()
-        tags = [TAGS[keyword][0]]
+        tag, vr = place_of(keyword)
+        base = self.instances.column_at(tag, vr)
+        tags = [tag]
         if keyword in _ALIASES:
             tags.append(TAGS[_ALIASES[keyword]][0])
+        tags = [tag for tag in tags if tag in self._told]
+        if not tags:  # no functional group says it
+            return base.take(self.instance) if self.multiframe else base
+        values = base.take(self.instance).expand()
         for index, items in self._grouped.items():
-            start = int(self.first[index])
-            for frame, item in enumerate(items):
-                for tag in tags:
-                    if tag in item:
-                        values[start + frame] = _normal(item[tag], keyword, tag)
+            for frame, item in enumerate(items, int(self.first[index])):
+                for own in tags:
+                    if own in item:
+                        values[frame] = _normal(item[own], keyword, own)
                         break
         return column_of(values)
 
     def numbers(self, keyword: str, count: int = 1) -> NDArray[np.float64]:
         """(n, count) numbers; NaN where a frame has fewer or none."""
-        return numbers_of(self.column(keyword), TAGS[keyword][1], count)
+        found = self._numbers.get((keyword, count))
+        if found is None:
+            found = numbers_of(self.column(keyword), place_of(keyword)[1], count)
+            found.setflags(write=False)
+            self._numbers[keyword, count] = found
+        return found
 
     def texts(self, keyword: str) -> tuple[list[str], NDArray[np.intp]]:
         column = self.column(keyword)
         return [decode_text(value) for value in column.values], column.codes
 
-    def subset(self, indices: NDArray[np.intp]) -> Frames:
+    def private(self, group: int, creator: str, element: int, vr: str) -> tuple[Column, str] | None:
+        """One private top-level element of each frame's instance, and its VR."""
+        found = private_column(self.instances, group, creator, element, vr)
+        if found is None or not self.multiframe:
+            return found
+        return found[0].take(self.instance), found[1]
+
+    def header(self, instance: int) -> RawHeader:
+        return self.instances.header(instance)
+
+    def subset(self, indices: NDArray[np.intp]) -> FrameTable:
+        """Some of the frames; the table itself for as many as it has."""
         return self if len(indices) == len(self) else _FrameSubset(self, indices)
 
 
-class _FrameSubset:
+class _FrameSubset(FrameTable):
+    """Some frames of a table: columns are those of the table, taken."""
+
     def __init__(self, frames: FrameTable, indices: NDArray[np.intp]) -> None:
         self._frames = frames
         self._indices = indices
+        self.instances = frames.instances
+        self.mosaics = frames.mosaics
+        self.first = frames.first
+        self.grouped, self.multiframe = frames.grouped, frames.multiframe
         self.instance = frames.instance[indices]
         self.number = frames.number[indices]
-
-    def __len__(self) -> int:
-        return len(self._indices)
 
     def column(self, keyword: str) -> Column:
         return self._frames.column(keyword).take(self._indices)
@@ -145,14 +207,18 @@ class _FrameSubset:
     def numbers(self, keyword: str, count: int = 1) -> NDArray[np.float64]:
         return self._frames.numbers(keyword, count)[self._indices]
 
-    def texts(self, keyword: str) -> tuple[list[str], NDArray[np.intp]]:
-        texts, codes = self._frames.texts(keyword)
-        return texts, codes[self._indices]
+    def private(self, group: int, creator: str, element: int, vr: str) -> tuple[Column, str] | None:
+        found = self._frames.private(group, creator, element, vr)
+        return None if found is None else (found[0].take(self._indices), found[1])
+
+    def subset(self, indices: NDArray[np.intp]) -> FrameTable:
+        return self if len(indices) == len(self) else _FrameSubset(self, indices)
 
 
 def _normal(value: bytes, keyword: str, tag: int) -> bytes:
     """A value under its alias, written as the plain attribute would be (FD → DS)."""
-    if tag == TAGS[keyword][0] or TAGS[keyword][1] not in ("DS", "IS"):
+    own, wanted = place_of(keyword)
+    if tag == own or wanted not in ("DS", "IS"):
         return value
     vr = next(vr for other, vr in TAGS.values() if other == tag)
     if vr == "FD" and len(value) >= 8:
@@ -198,6 +264,18 @@ def _functional_groups(
             )
         # Without items of their own all frames share one dict: NumberOfFrames may be a lie.
         found[index] = [{**shared, **item} for item in own] or [shared] * int(counts[index])
+    return found
+
+
+def _tags_in(grouped: dict[int, list[dict[int, bytes]]]) -> set[int]:
+    """What any functional group says; frames may share one dict."""
+    found: set[int] = set()
+    last: dict[int, bytes] = {}
+    for items in grouped.values():
+        for item in items:
+            if item is not last:
+                found.update(item)
+                last = item
     return found
 
 

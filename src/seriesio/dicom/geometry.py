@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import AmbiguousSeriesError, InconsistentSeriesError
 from .positions import checked_numbers, frame_positions, most_common, unit_normal
+from .stacks import cosine_tolerance, orientation_stacks, stacks_told
 from .table import decode_text
 
 if TYPE_CHECKING:
@@ -20,16 +21,12 @@ if TYPE_CHECKING:
 
     from .frames import Frames, FrameTable
 
-__all__ = ["Geometry", "Stack", "find_stack", "missing_between", "wide_gaps"]
+__all__ = ["Geometry", "Stack", "find_stack"]
 
 POSITION_TOLERANCE: Final = 1e-2  # mm: positions nearer than this along the normal are one
-COSINE_TOLERANCE: Final = 1e-3
-UNIFORM_TOLERANCE: Final = 5e-2  # of the spacing
 SHIFT_TOLERANCE: Final = 1.0  # mm, in the plane, between the frames of a slice
 _ROUNDED: Final = 1e-4  # cosines that are off by more are brought to unit length
 _SPACING_LIMIT: Final = 1e4  # mm between two pixels
-_GAP: Final = 1.5  # usual gaps: from here on a slice is missing
-_GAP_LIMIT: Final = 100  # usual gaps: a wider one is told as one gap
 _AXIAL: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -132,8 +129,15 @@ def find_stack(
     *,
     slice_tolerance: float | None = None,
     dir_cosine_tolerance: float | None = None,
+    by_location: bool = False,
 ) -> Stack:
     """Cluster the positions of frames along their common normal.
+
+    Args:
+        frames: of one orientation.
+        slice_tolerance: mm along the normal; positions that are nearer are one.
+        dir_cosine_tolerance: how much direction cosines may differ.
+        by_location: order the slices by Slice Location instead.
 
     Raises:
         AmbiguousSeriesError: the frames have several orientations.
@@ -150,13 +154,13 @@ def find_stack(
         raise InconsistentSeriesError(
             f"{int(without.sum())} of {len(frames)} frames have no position or orientation"
         )
-    orientation = _one_orientation(
-        orientations, COSINE_TOLERANCE if dir_cosine_tolerance is None else dir_cosine_tolerance
-    )
+    orientation = _one_orientation(frames, orientations, cosine_tolerance(dir_cosine_tolerance))
     positions = frame_positions(frames, placed, orientation, spacing)
     if slice_tolerance is None:
         slice_tolerance = min(POSITION_TOLERANCE, 0.1 * min(spacing))  # micro-CT: tiny voxels
     slices = _cluster(positions @ unit_normal(orientation), slice_tolerance)
+    if by_location:
+        slices = _by_location(frames, slices, slice_tolerance)
     first = _first_of_each(slices, positions)
     _check_shifts(positions, slices, first)
     thicknesses = frames.numbers("SliceThickness")[:, 0]
@@ -171,6 +175,27 @@ def _cluster(distances: NDArray[np.float64], tolerance: float) -> NDArray[np.int
     slices = np.empty(len(distances), np.intp)
     slices[order] = np.concatenate([[0], np.cumsum(parts)])
     return slices
+
+
+def _by_location(
+    frames: FrameTable, slices: NDArray[np.intp], tolerance: float
+) -> NDArray[np.intp]:
+    """The same slices in the order of their Slice Locations (PS3.3 section C.7.6.2.1.2)."""
+    locations = checked_numbers(frames, "SliceLocation")[:, 0]
+    if np.isnan(locations).any():
+        raise InconsistentSeriesError(
+            f"{int(np.isnan(locations).sum())} of {len(frames)} frames have no SliceLocation: "
+            "sort_on_slice_location is not possible"
+        )
+    found = _cluster(locations, tolerance)
+    if len(np.unique(found * (slices.max() + 1) + slices)) != slices.max() + 1 or (
+        found.max() != slices.max()
+    ):
+        raise InconsistentSeriesError(
+            f"{found.max() + 1} different SliceLocations do not stand for "
+            f"{slices.max() + 1} positions: sort_on_slice_location is not possible"
+        )
+    return found
 
 
 def _first_of_each(slices: NDArray[np.intp], positions: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -190,17 +215,18 @@ def _check_shifts(
         )
 
 
-def _one_orientation(orientations: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+def _one_orientation(
+    frames: FrameTable, orientations: NDArray[np.float64], tolerance: float
+) -> NDArray[np.float64]:
     """The direction cosines that all have, give or take the tolerance."""
     if np.abs(orientations).max() > 2:
         raise InconsistentSeriesError("ImageOrientationPatient holds no direction cosines")
     if (orientations.max(axis=0) - orientations.min(axis=0)).max() <= tolerance:
         return _cosines(most_common(orientations))
-    rounded = np.unique(np.round(orientations, 3) + 0.0, axis=0)
-    listed = "; ".join("\\".join(f"{value:g}" for value in row) for row in rounded[:10])
+    stacks = orientation_stacks(frames, tolerance)
+    listed = "".join(f"\n  {told}" for told in stacks_told(frames, stacks))
     raise AmbiguousSeriesError(
-        f"the series mixes {len(rounded)} orientations, which make no one volume: {listed}; "
-        'select one with select={"ImageOrientationPatient": [...]}'
+        f"the series mixes {int(stacks.max()) + 1} orientations, which make no one volume:{listed}"
     )
 
 
@@ -239,10 +265,14 @@ def _thickness(frames: Frames) -> float:
 def _unplaced(frames: FrameTable, spacing: tuple[float, float]) -> Stack:
     """Frames that say nothing of their place: in the order of their numbers, made-up positions.
 
-    Several multi-frame instances of one length are taken for volumes, their frames for slices.
+    In-Stack Position Numbers (PS3.3 section C.7.6.16.2.2) go first. Several multi-frame instances
+    of one length are taken for volumes, their frames for slices.
     """
     counts = np.bincount(frames.instance)
-    if len(counts) > 1 and counts[0] > 1 and (counts == counts[0]).all():
+    stacked = frames.numbers("InStackPositionNumber")[:, 0]
+    if frames.grouped and np.isfinite(stacked).all():
+        slices = np.unique(stacked, return_inverse=True)[1].reshape(-1)
+    elif len(counts) > 1 and counts[0] > 1 and (counts == counts[0]).all():
         slices = frames.number
     else:
         slices = _numbered(frames)
@@ -262,96 +292,3 @@ def _numbered(frames: FrameTable) -> NDArray[np.intp]:
     slices = np.empty(len(frames), np.intp)
     slices[order] = np.arange(len(frames))
     return slices
-
-
-def missing_between(stack: Stack) -> list[float]:
-    """Distances along the normal (mm) where single slices are missing from a stack.
-
-    Each gap is judged by the spacing that most gaps have, so one uneven gap hides no other. Two
-    regular blocks of different spacing are uneven, not incomplete; nor is anything missing where
-    slices are as much thicker as they are farther apart.
-    """
-    return [
-        float(low + (high - low) * step / count)
-        for low, high, count in _gaps(stack)
-        if count <= _GAP_LIMIT
-        for step in range(1, int(count))
-    ]
-
-
-def wide_gaps(stack: Stack) -> list[tuple[float, float]]:
-    """(from, to) in mm along the normal of gaps too wide to name each slice that they lack."""
-    return [(low, high) for low, high, count in _gaps(stack) if count > _GAP_LIMIT]
-
-
-def _gaps(stack: Stack) -> list[tuple[float, float, float]]:
-    """From, to (mm along the normal) and width, in usual gaps, of those with slices missing."""
-    locations = stack.geometry.slice_locations
-    if len(locations) < 3 or not stack.geometry.known:
-        return []
-    gaps = np.diff(locations)
-    counts = _widths(gaps, stack.thicknesses)
-    counts[_filled(gaps, stack.thicknesses)] = 1
-    wide = np.flatnonzero(counts > 1)
-    return list(
-        zip(
-            locations[wide].tolist(),
-            locations[wide + 1].tolist(),
-            counts[wide].tolist(),
-            strict=True,
-        )
-    )
-
-
-def _widths(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many usual gaps each gap is wide."""
-    usual = _usual(gaps, thicknesses)
-    ratios = gaps / gaps.min()
-    if _whole(ratios).all() and (ratios.max() <= _GAP_LIMIT or np.isnan(usual).all()):
-        return np.asarray(np.rint(ratios))  # the smallest gap is the spacing
-    ratios = np.nan_to_num(gaps / usual, nan=1.0)
-    regular = ~_whole(ratios) & _in_block(gaps)
-    return np.where((ratios >= _GAP) & ~regular, np.maximum(np.rint(ratios), 2), 1.0)
-
-
-def _whole(ratios: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) True for those that are whole numbers, give or take the tolerance."""
-    return np.asarray(np.abs(ratios - np.rint(ratios)) <= UNIFORM_TOLERANCE * ratios)
-
-
-def _in_block(gaps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) True for gaps that have an equal one beside them."""
-    same = np.abs(np.diff(gaps)) <= UNIFORM_TOLERANCE * gaps[1:]
-    found = np.zeros(len(gaps), bool)
-    found[1:] |= same
-    found[:-1] |= same
-    return found
-
-
-def _usual(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) the usual gap: between slices as thick, or of all; NaN where they do not agree."""
-    usual = np.full(len(gaps), _agreed(gaps))
-    if np.isnan(thicknesses).any() or (thicknesses == thicknesses[0]).all():
-        return usual
-    widest = np.maximum(thicknesses[1:], thicknesses[:-1])
-    kinds, counts = np.unique(widest, return_counts=True)
-    for kind in kinds[counts > 2]:
-        own = _agreed(gaps[widest == kind])
-        if np.isfinite(own):
-            usual[widest == kind] = own
-    return usual
-
-
-def _agreed(gaps: NDArray[np.float64]) -> float:
-    """The median, where at least half of the gaps are as wide; else NaN."""
-    median = float(np.median(gaps))
-    near = np.abs(gaps - median) <= UNIFORM_TOLERANCE * median
-    return median if 2 * int(near.sum()) >= len(gaps) else float("nan")
-
-
-def _filled(gaps: NDArray[np.float64], thicknesses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(slices - 1,) True for the gaps that thicker slices fill, in a stack with several."""
-    if np.isnan(thicknesses).any() or np.ptp(thicknesses) <= UNIFORM_TOLERANCE * thicknesses.max():
-        return np.zeros(len(gaps), bool)
-    widest = np.maximum(thicknesses[1:], thicknesses[:-1])
-    return np.asarray(gaps <= (1 + UNIFORM_TOLERANCE) * widest)

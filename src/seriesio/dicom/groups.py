@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from .derived import add_derivation, sources_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from .plane import Plane
     from .splice import Change
 
-__all__ = ["functional_changes", "is_enhanced"]
+__all__ = ["GroupEdit", "functional_changes", "is_enhanced"]
 
 _SHARED, _PER_FRAME, _FRAMES = 0x52009229, 0x52009230, 0x00280008
 _TRANSFORMATION: Final = "PixelValueTransformationSequence"
@@ -25,17 +28,27 @@ def is_enhanced(header: Header, index: int) -> bool:
     return _PER_FRAME in header.instances[index].raw.layout.lookup
 
 
-def functional_changes(
-    header: Header,
-    index: int,
-    frames: Sequence[int],
-    encoding: Encoding | None,
-    planes: Sequence[Plane] | None,
-) -> dict[int, Change]:
+@dataclass(frozen=True, slots=True)
+class GroupEdit:
+    """What has happened to the frames of an instance.
+
+    Attributes:
+        frames: those that are left, in their order.
+        encoding: of computed pixels; None if they keep their own.
+        planes: where cropped frames now are; None for those that stay.
+        altered: whether the pixels of each are computed.
+    """
+
+    frames: Sequence[int]
+    encoding: Encoding | None
+    planes: Sequence[Plane] | None
+    altered: Sequence[bool]
+
+
+def functional_changes(header: Header, index: int, edit: GroupEdit) -> dict[int, Change]:
     """What the functional groups must say of changed frames (PS3.3 section C.7.6.16).
 
-    ``frames`` are those that are left, in their order; ``encoding`` that of computed pixels;
-    ``planes`` where cropped frames now are. Nothing for instances that have no such groups.
+    Nothing for instances that have no such groups.
     """
     lookup = header.instances[index].raw.layout.lookup
     if _SHARED not in lookup and _PER_FRAME not in lookup:
@@ -43,15 +56,17 @@ def functional_changes(
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 
-    whole = header.dataset(index)
-    shared: Any = whole.get("SharedFunctionalGroupsSequence") or Items([Dataset()])
-    items: Any = whole.get("PerFrameFunctionalGroupsSequence") or Items()
+    shared, items = (_groups_of(header, index, tag) for tag in (_SHARED, _PER_FRAME))
+    shared = shared or Items([Dataset()])
     count = len(items)
-    kept = [items[frame] for frame in frames] if items else []
-    if encoding is not None:
-        _set_transformation(shared[0], kept, encoding)
-    if planes is not None:
-        for item, plane in zip(kept, planes, strict=False):
+    kept = [items[frame] for frame in edit.frames] if items else []
+    if edit.encoding is not None:
+        _set_transformation(shared[0], kept, edit.encoding)
+    if any(edit.altered):
+        sources = sources_of(header.instances[index], header.changes(index), edit.frames)
+        add_derivation(shared[0], kept, edit.frames, edit.altered, sources)
+    if edit.planes is not None:
+        for item, plane in zip(kept, edit.planes, strict=False):
             _set_plane(shared[0], item, plane)
     changes: dict[int, Change] = {_SHARED: ("SQ", Items(shared))}
     if kept:
@@ -59,6 +74,11 @@ def functional_changes(
     if len(kept) < count:
         changes[_FRAMES] = ("IS", len(kept))
     return changes
+
+
+def _groups_of(header: Header, index: int, tag: int) -> Any:
+    """Functional groups as they are now, the caller's own."""
+    return header.values(tag, where=[index])[0] or []
 
 
 def _set_transformation(shared: Dataset, items: Sequence[Dataset], encoding: Encoding) -> None:

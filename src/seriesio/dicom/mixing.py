@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .criteria import CRITERIA, Values
+from .criteria import CRITERIA, Values, coded
+from .numbering import numbered_through, numbered_volumes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .frames import Frames
+    from .frames import FrameTable
 
 __all__ = ["Mixture", "find_mixture"]
 
 # What is the same for a whole volume; clocks and heart beats may be a slice's own.
-_NAMING: Final = ("b", "te", "fa", "echo")
+_NAMING: Final = ("b", "bvector", "te", "fa", "echo", "phase")
 _NAMING_TIME: Final = "TemporalPositionIdentifier"
 _OWN: Final = ("ti", "tr", "triggertime")
 _DIGITS: Final = 2  # of ms, degrees, s/mm2: what differs by less is noise
@@ -40,18 +41,20 @@ class Mixture:
         codes: (n,) which combination of values each frame has.
         slices: (n,) the position of each frame.
         absent: values that no frame has at all, of one attribute alone.
+        certain: False if nothing tells which volume a frame belongs to.
     """
 
     readings: Sequence[Reading]
     codes: NDArray[np.intp] = field(repr=False)
     slices: NDArray[np.intp] = field(repr=False)
     absent: tuple[float, ...] = ()
+    certain: bool = True
 
     @property
     def whole(self) -> NDArray[np.intp]:
         """The frames of the combinations that every position has equally often."""
-        if self.absent:
-            return np.arange(len(self.codes))
+        if not self.certain:
+            return np.empty(0, np.intp)
         cells, counts, _ = _cells(self.codes, self.slices)
         kinds = cells // (int(self.slices.max()) + 1)
         least = np.full(int(self.codes.max()) + 1, len(self.codes))
@@ -61,7 +64,7 @@ class Mixture:
         full = (least == most) & (there == int(self.slices.max()) + 1)
         return np.flatnonzero(full[self.codes])
 
-    def missing(self) -> Iterator[tuple[tuple[tuple[str, float], ...], int]]:
+    def missing(self) -> Iterator[tuple[tuple[tuple[str, Any], ...], int]]:
         """The values that are missing, and the position where; -1 if they are nowhere."""
         if self.absent:
             yield from ((((self.readings[0][0], value),), -1) for value in self.absent)
@@ -74,25 +77,27 @@ class Mixture:
         named = recurring if len(recurring) else partial
         for code in named[: _TOLD // count + 1].tolist():
             there = np.bincount(self.slices[self.codes == code], minlength=count)
-            told = tuple((name, float(values[first[code]])) for name, values in self.readings)
+            told = tuple((name, values[first[code]].tolist()) for name, values in self.readings)
             yield from ((told, int(place)) for place in np.flatnonzero(there < there.max()))
 
 
-def find_mixture(frames: Frames, slices: NDArray[np.intp]) -> Mixture | None:
+def find_mixture(frames: FrameTable, slices: NDArray[np.intp]) -> Mixture | None:
     """What shows that frames of different volumes would be mixed; None if nothing does.
 
     Args:
         frames: as many at each position.
         slices: (n,) the position of each.
     """
+    if _nothing_lost(frames):
+        return None
     naming = list(_naming(frames))
     codes = _joint(naming, len(slices))
     if not _even(codes, slices):
         return Mixture(naming, codes, slices)
-    if len(_cells(codes, slices)[0]) == len(slices):
-        return None  # each combination once at each position
-    clocks = list(_varying(CRITERIA["rank"].read(frames)))
     own = [found for name in _OWN for found in _varying(CRITERIA[name].read(frames))]
+    if len(_cells(codes, slices)[0]) == len(slices):
+        return _partial(own, codes, slices)  # each combination once at each position
+    clocks = list(_varying(CRITERIA["rank"].read(frames)))
     keys = [_joint([*naming, reading], len(slices)) for reading in (*clocks, *own)]
     fitting = [len(_cells(key, slices)[0]) == len(slices) for key in keys]
     if any(fits and _even(key, slices) for key, fits in zip(keys, fitting, strict=True)):
@@ -102,25 +107,74 @@ def find_mixture(frames: Frames, slices: NDArray[np.intp]) -> Mixture | None:
         if fits and (recurs or reading in clocks) and _shifted(codes, slices, reading[1], key):
             return Mixture([*naming, reading], key, slices)
     ranking = next((found for found, fits in zip(clocks, fitting, strict=False) if fits), None)
-    if ranking is not None and ranking[0] == "InstanceNumber":
-        return _skipped(ranking, slices)
+    return None if ranking is None else _skipped(frames, ranking, codes, slices)
+
+
+def _partial(
+    own: Sequence[Reading], codes: NDArray[np.intp], slices: NDArray[np.intp]
+) -> Mixture | None:
+    """Inversion or repetition times that some slices share and others do not."""
+    for keyword, values in own:
+        key = _joint([(keyword, values)], len(slices))
+        if keyword != "TriggerTime" and not codes.any() and 2 * (int(key.max()) + 1) <= len(key):
+            return Mixture([(keyword, values)], key, slices)
     return None
 
 
-def _skipped(reading: Reading, slices: NDArray[np.intp]) -> Mixture | None:
-    """Instance Numbers that are not there, where nothing else tells volumes apart."""
-    unique, codes = np.unique(reading[1], return_inverse=True)
+def _nothing_lost(frames: FrameTable) -> bool:
+    """True if Instance Numbers show that all instances are there, or there is but one.
+
+    Then values that differ from slice to slice are the slices' own, whatever they are.
+    """
+    numbers = frames.numbers("InstanceNumber")[:, 0]
+    if frames.multiframe:
+        return bool((frames.instance == frames.instance[0]).all())
+    return numbered_through(numbers) if np.isfinite(numbers).all() else False
+
+
+def _skipped(
+    frames: FrameTable, ranking: Reading, groups: NDArray[np.intp], slices: NDArray[np.intp]
+) -> Mixture | None:
+    """Instance Numbers that are not there, where ranks alone tell volumes apart.
+
+    ``groups``: what else is the same for a whole volume. Where the numbers tell the volumes, those
+    that are not whole are kept apart. Where nothing but numbers tells them, and these leave a
+    doubt, no frame can be assigned.
+    """
+    numbers = frames.numbers("InstanceNumber")[:, 0]
+    if not np.isfinite(numbers).all():
+        return None
+    absent = _absent(numbers)
+    if absent is None:
+        return None
+    volumes = None if groups.any() else numbered_volumes(numbers, slices)
+    alone, reading = ranking[0] == "InstanceNumber", ("InstanceNumber", numbers)
+    if volumes is None:
+        nothing = np.zeros(len(slices), np.intp)
+        return Mixture([reading], nothing, slices, absent, certain=False) if alone else None
+    codes = np.unique(volumes, return_inverse=True)[1].reshape(-1)
+    return Mixture([reading], codes, slices, absent) if alone or not _even(codes, slices) else None
+
+
+def _absent(numbers: NDArray[np.float64]) -> tuple[float, ...] | None:
+    """The numbers that are not there; None if they were not given one after the other."""
+    unique = np.unique(numbers)
+    steps = np.diff(unique)
+    if len(unique) < len(numbers) or not len(steps):
+        return None
+    if steps.min() == steps.max() and steps[0] > 1:
+        return None  # every other one: a rule, not a hole
     span = float(unique[-1] - unique[0]) + 1
-    if len(unique) < len(slices) or not len(unique) < span <= 2 * len(unique):
-        return None  # not numbered through
-    absent = np.setdiff1d(np.arange(unique[0], unique[-1]), unique)
-    return Mixture([reading], codes.reshape(-1), slices, tuple(absent.tolist()))
+    if not len(unique) < span <= 2 * len(unique):
+        return None
+    return tuple(np.setdiff1d(np.arange(unique[0], unique[-1]), unique).tolist())
 
 
-def _naming(frames: Frames) -> Iterator[Reading]:
+def _naming(frames: FrameTable) -> Iterator[Reading]:
     for name in _NAMING:
         for keyword, values in CRITERIA[name].read(frames):
-            yield from _varying([(keyword, np.round(values, _DIGITS))])
+            rounded = values if values.dtype.kind == "U" else np.round(values, _DIGITS) + 0.0
+            yield from _varying([(keyword, rounded)])
     for keyword, values in CRITERIA["time"].read(frames):
         if keyword == _NAMING_TIME:
             yield from _varying([(keyword, values)])
@@ -134,7 +188,7 @@ def _joint(readings: Sequence[Reading], count: int) -> NDArray[np.intp]:
     """(n,) a number for each combination of values."""
     codes = np.zeros(count, np.intp)
     for _, values in readings:
-        own = np.unique(values, return_inverse=True)[1].reshape(-1)
+        own = coded(values)[1]
         merged = codes * (int(own.max()) + 1) + own
         codes = np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.intp)
     return codes

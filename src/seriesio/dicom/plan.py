@@ -18,9 +18,11 @@ from .geometry import SHIFT_TOLERANCE, Geometry, find_stack
 from .layouts import Layouts, pixel_layouts
 from .lookup import Lookup, lookup_table
 from .mosaic import is_mosaic
+from .own_criteria import all_criteria
 from .positions import checked_numbers
 from .rescale import ValuePlan, looked_up, plan_values
-from .sorting import Axis, Grid, fill_grid, parse_order
+from .sorting import Axis, Grid, fill_grid, make_order
+from .stacks import cosine_tolerance, frames_of_stack
 from .table import decode_numbers, decode_text
 from .whole import whole_series
 
@@ -101,24 +103,38 @@ def plan_series(
         InconsistentSeriesError, AmbiguousSeriesError, UnsortableSeriesError, DicomError.
         EncodeError: ``options.dtype`` cannot hold the values.
     """
-    order = parse_order(options.input_order)
+    order = make_order(
+        options.input_order,
+        all_criteria(options.criteria),
+        options.auto_sort,
+        options.accept_duplicate_tag,
+    )
     layouts = layouts or pixel_layouts(table)
     layouts.check()
     _check_identity(table)
     frames = FrameTable(table)
     checked_numbers(frames, "NumberOfFrames")
+    wanted = _wanted(frames, options)
+    part = frames.subset(wanted)
     stack = find_stack(
-        frames,
+        part,
         slice_tolerance=options.slice_tolerance,
         dir_cosine_tolerance=options.dir_cosine_tolerance,
+        by_location=options.sort_on_slice_location,
     )
-    chosen, stack, missing = whole_series(frames, stack, options.warn, order)
-    grid = fill_grid(frames.subset(chosen), stack.slices, order)
+    chosen, stack, missing = whole_series(
+        part,
+        stack,
+        options.warn,
+        by_values=order.by_values,
+        uneven=options.accept_uneven_slices,
+    )
+    grid = fill_grid(part.subset(chosen), stack.slices, order)
     values, lookup = _meaning(frames, layouts, options, wide)
     rows, columns = _frame_size(frames, layouts)
     samples = () if layouts.kinds[0].samples == 1 else (layouts.kinds[0].samples,)
     samples = samples if lookup is None else lookup.table.shape[1:]
-    flat = chosen[grid.frames.reshape(-1)]
+    flat = wanted[chosen[grid.frames.reshape(-1)]]
     return Plan(
         table=table,
         frames=frames,
@@ -135,6 +151,13 @@ def plan_series(
         missing=missing,
         notes=tuple(_notes(stack.geometry, frames, grid)),
     )
+
+
+def _wanted(frames: FrameTable, options: PlanOptions) -> NDArray[np.intp]:
+    """The frames that the caller asks for: those of a stack, or all."""
+    if options.stack is None:
+        return np.arange(len(frames))
+    return frames_of_stack(frames, options.stack, cosine_tolerance(options.dir_cosine_tolerance))
 
 
 def _check_identity(table: HeaderTable) -> None:

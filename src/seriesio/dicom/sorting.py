@@ -6,8 +6,7 @@ gives the same grid.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
@@ -15,80 +14,90 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..errors import UnsortableSeriesError
-from .criteria import CRITERIA, MOMENTS, Criterion, Values
+from .criteria import CRITERIA, Criterion, Values, coded
+from .dimensions import dimensions
+from .grids import Axis, Grid, Sorter, by_arrival, exact, one_volume, ranked, repeated, sorters_of
+from .own_criteria import names_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .frames import Frames
+    from .frames import FrameTable
 
-__all__ = ["Axis", "Grid", "fill_grid", "parse_order"]
+__all__ = ["Axis", "Grid", "Order", "fill_grid", "make_order", "parse_order"]
 
-# Further axes stand in this order; one that varies by itself is tried from the second on.
-_AXES: Final = ("time", "b", "te", "ti", "fa", "tr", "triggertime")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Axis:
-    """One axis of a volume: its name, the unit of its values, and one value for each index."""
-
-    name: str
-    unit: str
-    values: NDArray[np.float64] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.values)
+# Further axes stand in this order; time is tried last.
+_AXES: Final = ("time", "b", "te", "ti", "fa", "tr", "triggertime", "echo", "phase")
+_SINGLE: Final = (*_AXES[1:], "dti")
+_MOST_AXES: Final = 3  # that are looked for; any number can be named
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
-    """The frame at each place: ``frames[i, …, slice]``; the axes before the slices; and why."""
+class Order:
+    """What the caller says of sorting.
 
-    frames: NDArray[np.intp]
-    axes: tuple[Axis, ...]
-    criterion: str
-    reason: str
-    ranked: str = ""
-    """The keyword whose rank at each position tells the volumes apart, if one does."""
+    Attributes:
+        names: the criteria to sort by; () to find them, ("none",) for the order of arrival.
+        criteria: all that are known, by name.
+        candidates: the criteria to look among, in their order; () for the usual ones.
+        duplicates: several frames may have the same values.
+    """
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sorter:
-    """A criterion by one of its readers, read."""
-
-    criterion: Criterion
-    keyword: str
-    values: NDArray[np.float64]
+    names: tuple[str, ...] = ()
+    criteria: Mapping[str, Criterion] = field(default_factory=lambda: CRITERIA)
+    candidates: tuple[str, ...] = ()
+    duplicates: bool = False
 
     @property
-    def timed(self) -> bool:
-        """True if the values are moments, in seconds."""
-        return self.keyword in MOMENTS
+    def by_values(self) -> bool:
+        """False if the caller asks for mere arrival or mere rank."""
+        return self.names not in (("none",), ("rank",))
 
 
-def parse_order(input_order: str) -> tuple[str, ...]:
+def parse_order(input_order: str, criteria: Mapping[str, Criterion] = CRITERIA) -> tuple[str, ...]:
     """The criteria that an ``input_order`` names; () for "auto".
 
     Raises:
-        UnsortableSeriesError: a name is unknown.
+        UnsortableSeriesError: a name is unknown, or twice there.
     """
-    names = tuple(part.strip().lower() for part in input_order.split(",") if part.strip())
+    names = names_in(input_order)
     if names in ((), ("auto",)):
         return ()
     if names == ("none",):
         return ("none",)
-    for name in names:
-        if name not in CRITERIA:
-            known = ", ".join(sorted(CRITERIA))
-            raise UnsortableSeriesError(
-                f"input_order {name!r} is unknown; known are auto, none, {known}"
-            )
-    if len(set(names)) != len(names):
-        raise UnsortableSeriesError(f"input_order {input_order!r} names a criterion twice")
+    _check_names(names, criteria, f"input_order {input_order!r}")
     return names
 
 
-def fill_grid(frames: Frames, slices: NDArray[np.intp], order: tuple[str, ...]) -> Grid:
+def _check_names(names: Sequence[str], criteria: Mapping[str, Criterion], where: str) -> None:
+    for name in names:
+        if name not in criteria:
+            known = ", ".join(sorted(criteria))
+            raise UnsortableSeriesError(
+                f"{where}: {name!r} is unknown; known are auto, none, {known}; others by "
+                f'{name}="Keyword" or a function of a Dataset'
+            )
+    if len(set(names)) != len(names):
+        raise UnsortableSeriesError(f"{where} names a criterion twice")
+
+
+def make_order(
+    input_order: str,
+    criteria: Mapping[str, Criterion],
+    auto_sort: Sequence[str] | None,
+    duplicates: bool,
+) -> Order:
+    """What the options of ``open`` say of sorting.
+
+    Raises:
+        UnsortableSeriesError: a name is unknown, or twice there.
+    """
+    candidates = tuple(name.strip().lower() for name in auto_sort or ())
+    _check_names(candidates, criteria, "auto_sort")
+    return Order(parse_order(input_order, criteria), criteria, candidates, duplicates)
+
+
+def fill_grid(frames: FrameTable, slices: NDArray[np.intp], order: Order) -> Grid:
     """Fill the grid of frames that belong to slices, each slice equally often.
 
     Raises:
@@ -96,179 +105,165 @@ def fill_grid(frames: Frames, slices: NDArray[np.intp], order: tuple[str, ...]) 
     """
     count = int(slices.max()) + 1
     volumes = len(slices) // count
-    if order == ("none",):
-        return _by_arrival(slices, count, volumes)
-    if order:
-        found = next(_named(frames, slices, order), None)
-        names = ",".join(order)
-    elif volumes == 1:
-        return Grid(_one_volume(slices), (), "slice", "one frame at each position")
-    else:
-        found = next(_automatic(frames, slices), None)
-        names = "nothing"
+    if order.names == ("none",):
+        return by_arrival(slices, count, volumes)
+    if volumes == 1 and order.names in ((), ("rank",)):
+        return Grid(one_volume(slices), (), "slice", "one frame at each position")
+    search = _Search(frames, slices, order)
+    found = next(search.named() if order.names else search.automatic(), None)
     if found is None:
-        told = "does not tell" if order else "tells"
-        raise UnsortableSeriesError(
-            f"{names} {told} the {volumes} frames at each of {count} positions apart; "
-            f"{_variation(frames)}"
-        )
+        raise UnsortableSeriesError(search.failure())
     return found
 
 
-def _one_volume(slices: NDArray[np.intp]) -> NDArray[np.intp]:
-    order = np.empty(len(slices), np.intp)
-    order[slices] = np.arange(len(slices))
-    return order
+class _Search:
+    """The criteria of some frames, each read once, and the grids that they fill."""
+
+    def __init__(self, frames: FrameTable, slices: NDArray[np.intp], order: Order) -> None:
+        self.frames = frames
+        self.slices = slices
+        self.order = order
+        self.count = int(slices.max()) + 1
+        self._read: dict[str, list[Sorter]] = {}
+
+    def sorters(self, name: str) -> list[Sorter]:
+        """A criterion by each of its readers that finds a value for every frame."""
+        found = self._read.get(name)
+        if found is None:
+            criterion = self.order.criteria[name]
+            found = self._read[name] = list(sorters_of(self.frames, criterion))
+        return found
+
+    def varying(self, name: str) -> Sorter | None:
+        """A criterion by the first of its readers that finds several values."""
+        return next((sorter for sorter in self.sorters(name) if len(sorter.kinds) > 1), None)
+
+    def named(self) -> Iterator[Grid]:
+        """The grids that criteria fill which the caller has named."""
+        names = self.order.names
+        yield from self._filled(names)
+        if self.order.duplicates or (len(names) == 1 and self._lists(names[0])):
+            yield from self._listed(names)
+        if names == ("time",):  # slices that each have their own time
+            yield from self._filled(("rank",))
+
+    def automatic(self) -> Iterator[Grid]:
+        """The grids that fit, the most telling first."""
+        single = self.order.candidates or _SINGLE
+        lists = [name for name in single if self._lists(name) and self.varying(name) is not None]
+        for name in single:
+            yield from self._filled((name,))
+        for names in self._combined(self.order.candidates or (*_AXES, "dti")):
+            if "time" in names and not self.order.candidates:
+                yield from self._uneven(lists)
+                lists = []
+            yield from self._filled(names)
+        yield from self._uneven(lists)
+        if self.order.duplicates:
+            yield from (grid for name in single for grid in self._listed((name,)))
+        if not self.order.candidates:
+            yield from self._filled(("time",))
+        for criterion in dimensions(self.frames):
+            yield from self._by_exact(list(sorters_of(self.frames, criterion)))
+        yield from self._filled(("rank",))
+
+    def _lists(self, name: str) -> bool:
+        return self.order.criteria[name].listed
+
+    def _uneven(self, names: Sequence[str]) -> Iterator[Grid]:
+        """The grids where some values (b = 0) stand for more volumes than others."""
+        for name in names:
+            yield from self._listed((name,), uneven=True)
+
+    def _combined(self, candidates: Sequence[str]) -> list[tuple[str, ...]]:
+        """Several criteria that vary; those with time last, unless they were asked for."""
+        varying = [name for name in candidates if self.varying(name) is not None]
+        groups = [
+            names for size in range(2, _MOST_AXES + 1) for names in combinations(varying, size)
+        ]
+        return groups if self.order.candidates else sorted(groups, key=lambda n: "time" in n)
+
+    def _filled(self, names: Sequence[str]) -> Iterator[Grid]:
+        """The grids that criteria fill; each criterion alone tries all of its readers."""
+        if len(names) > 1:
+            chosen = [self.varying(name) for name in names]
+            several = [sorter for sorter in chosen if sorter is not None]
+            if len(several) == len(names):
+                yield from self._by_several(several)
+        elif self.order.criteria[names[0]].ranked:
+            for sorter in self.sorters(names[0]):
+                yield from _some(ranked([sorter], 0, self.slices))
+        else:
+            yield from self._by_one_time(names[0])
+            yield from self._by_exact(self.sorters(names[0]))
+
+    def _by_exact(self, sorters: Sequence[Sorter]) -> Iterator[Grid]:
+        for sorter in sorters:
+            yield from _some(exact([sorter], self.slices))
+
+    def _by_one_time(self, name: str) -> Iterator[Grid]:
+        """One volume, asked for by time: its slices' moments make one mean moment."""
+        if self.order.names == (name,) and self.count == len(self.slices):
+            for sorter in self.sorters(name):
+                if sorter.timed:
+                    yield from _some(ranked([sorter], 0, self.slices, least=1))
+
+    def _by_several(self, sorters: list[Sorter]) -> Iterator[Grid]:
+        found = exact(sorters, self.slices)
+        places = [place for place, sorter in enumerate(sorters) if sorter.timed]
+        if found is None and len(places) == 1:
+            found = ranked(sorters, places[0], self.slices)
+        yield from _some(found)
+
+    def _listed(self, names: Sequence[str], *, uneven: bool = False) -> Iterator[Grid]:
+        """The grids where several frames share values; they stand side by side, by rank."""
+        if len(names) == 1:
+            groups = [[sorter] for sorter in self.sorters(names[0])]
+        else:
+            chosen = [self.varying(name) for name in names]
+            groups = [[sorter for sorter in chosen if sorter is not None]]
+        for group in groups:
+            if len(group) == len(names):
+                for rank in self.sorters("rank"):
+                    yield from _some(repeated(group, rank, self.slices, uneven))
+
+    def failure(self) -> str:
+        """What to say where nothing fills the grid."""
+        names = ",".join(self.order.names)
+        lacking = [name for name in self.order.names if not self.sorters(name)]
+        if lacking:
+            keywords = " or ".join(keyword for keyword, _ in self._criterion(lacking[0]).readers)
+            return f"{lacking[0]}: not every frame has a value of {keywords}; {self._variation()}"
+        told = f"{names} does not tell" if names else "nothing tells"
+        volumes = len(self.slices) // self.count
+        hint = ", accept_duplicate_tag=True lets frames have the same values" if names else ""
+        return (
+            f"{told} the {volumes} frames at each of {self.count} positions apart; "
+            f"{self._variation()}{hint}"
+        )
+
+    def _criterion(self, name: str) -> Criterion:
+        return self.order.criteria[name]
+
+    def _variation(self) -> str:
+        """Which attributes vary, and in how many values: what an error tells the user."""
+        found: dict[str, int] = {}
+        for criterion in self.order.criteria.values():
+            for keyword, reader in criterion.readers:
+                found.setdefault(keyword, _kinds(reader(self.frames)))
+        told = [f"{keyword} ({kinds} values)" for keyword, kinds in found.items() if kinds > 1]
+        return f"what varies: {', '.join(told) or 'nothing that sorting knows'}"
 
 
-def _by_arrival(slices: NDArray[np.intp], count: int, volumes: int) -> Grid:
-    grid = np.argsort(slices, kind="stable").reshape(count, volumes).T
-    if volumes == 1:
-        return Grid(grid[0], (), "none", "asked for")
-    axis = Axis("none", "", np.arange(volumes, dtype=np.float64))
-    return Grid(grid, (axis,), "none", "the order of arrival, as asked for")
+def _kinds(values: Values) -> int:
+    """How many different values there are, of those that are."""
+    if values.ndim > 1:
+        values = values[np.isfinite(values).all(axis=1)]
+    else:
+        values = values[values != ""] if values.dtype.kind == "U" else values[np.isfinite(values)]
+    return len(coded(values)[0])
 
 
-def _named(frames: Frames, slices: NDArray[np.intp], order: tuple[str, ...]) -> Iterator[Grid]:
-    """The grids that criteria fill which the caller has named."""
-    yield from _filled(frames, slices, order)
-    if order == ("time",):  # slices that each have their own time
-        yield from _filled(frames, slices, ("rank",))
-
-
-def _automatic(frames: Frames, slices: NDArray[np.intp]) -> Iterator[Grid]:
-    """The grids that fit, the most telling first."""
-    single = _AXES[1:]
-    for name in single:
-        yield from _filled(frames, slices, (name,))
-    varying = [name for name in _AXES if _varies(frames, CRITERIA[name])]
-    pairs = combinations(varying, 2)
-    for pair in sorted(pairs, key=lambda names: "time" in names):
-        yield from _filled(frames, slices, pair)
-    yield from _filled(frames, slices, ("time",))
-    yield from _filled(frames, slices, ("rank",))
-
-
-def _filled(frames: Frames, slices: NDArray[np.intp], names: Sequence[str]) -> Iterator[Grid]:
-    """The grids that criteria fill; each criterion alone tries all of its readers."""
-    criteria = [CRITERIA[name] for name in names]
-    for sorters in _sorters(frames, criteria):
-        ranked = len(sorters) == 1 and sorters[0].criterion.ranked
-        found = None if ranked else _exact(sorters, slices)
-        places = [place for place, sorter in enumerate(sorters) if sorter.timed or ranked]
-        if found is None and (ranked or len(sorters) > 1) and len(places) == 1:
-            found = _ranked(sorters, places[0], slices)
-        if found is not None:
-            yield found
-
-
-def _sorters(frames: Frames, criteria: Sequence[Criterion]) -> Iterator[list[_Sorter]]:
-    if len(criteria) == 1:
-        for keyword, values in criteria[0].read(frames):
-            yield [_Sorter(criteria[0], keyword, values)]
-        return
-    chosen = [_first_varying(frames, criterion) for criterion in criteria]
-    found = [sorter for sorter in chosen if sorter is not None]
-    if len(found) == len(criteria):
-        yield found
-
-
-def _first_varying(frames: Frames, criterion: Criterion) -> _Sorter | None:
-    for keyword, values in criterion.read(frames):
-        if (values != values[0]).any():
-            return _Sorter(criterion, keyword, values)
-    return None
-
-
-def _varies(frames: Frames, criterion: Criterion) -> bool:
-    return _first_varying(frames, criterion) is not None
-
-
-def _variation(frames: Frames) -> str:
-    """Which attributes vary, and in how many values: what an error tells the user."""
-    found: dict[str, int] = {}
-    for criterion in CRITERIA.values():
-        for keyword, reader in criterion.readers:
-            values = reader(frames)
-            found[keyword] = len(np.unique(values[np.isfinite(values)]))
-    told = [f"{keyword} ({kinds} values)" for keyword, kinds in found.items() if kinds > 1]
-    return f"what varies: {', '.join(told) or 'nothing that sorting knows'}"
-
-
-def _coded(sorters: Sequence[_Sorter]) -> tuple[list[Values], list[NDArray[np.intp]]]:
-    """The different values of each sorter, ascending, and which of them each frame has."""
-    pairs = [np.unique(sorter.values, return_inverse=True) for sorter in sorters]
-    return [unique for unique, _ in pairs], [codes.reshape(-1) for _, codes in pairs]
-
-
-def _exact(sorters: Sequence[_Sorter], slices: NDArray[np.intp]) -> Grid | None:
-    """The grid where every combination of values occurs once at every position."""
-    count = int(slices.max()) + 1
-    uniques, codes = _coded(sorters)
-    shape = (*(len(unique) for unique in uniques), count)
-    if math.prod(shape) != len(slices):
-        return None
-    cells = np.ravel_multi_index((*codes, slices), shape)
-    if (np.bincount(cells, minlength=len(cells)) != 1).any():
-        return None
-    told = " and ".join(
-        f"{sorter.keyword} ({len(unique)} values)"
-        for sorter, unique in zip(sorters, uniques, strict=True)
-    )
-    axes = tuple(_axis(sorter, unique) for sorter, unique in zip(sorters, uniques, strict=True))
-    names = ",".join(axis.name for axis in axes)
-    return Grid(_one_volume(cells).reshape(shape), axes, names, f"{told} fills the grid")
-
-
-def _ranked(sorters: Sequence[_Sorter], place: int, slices: NDArray[np.intp]) -> Grid | None:
-    """The grid by the rank of one sorter's values, where the others and the slice are equal.
-
-    A slice has its own moment in each volume: what counts is which came first there.
-    """
-    own = sorters[place]
-    others = [sorter for sorter in sorters if sorter is not own]
-    count = int(slices.max()) + 1
-    uniques, codes = _coded(others)
-    shape = (*(len(unique) for unique in uniques), count)
-    groups = math.prod(shape)
-    steps = len(slices) // groups
-    if steps < 2 or steps * groups != len(slices):
-        return None
-    cells = np.ravel_multi_index((*codes, slices), shape)
-    if (np.bincount(cells, minlength=groups) != steps).any():
-        return None
-    order = np.lexsort((own.values, cells)).reshape(*shape, steps)
-    values = own.values[order]
-    if (np.diff(values, axis=-1) <= 0).any():
-        return None
-    told = " and ".join(sorter.keyword for sorter in others)
-    axes = [_axis(sorter, unique) for sorter, unique in zip(others, uniques, strict=True)]
-    axes.insert(place, _rank_axis(own, values.reshape(groups, steps)))
-    return Grid(
-        np.moveaxis(order, -1, place),
-        tuple(axes),
-        ",".join(axis.name for axis in axes),
-        f"the rank of {own.keyword} at each position{told and ' and ' + told} fills the grid",
-        own.keyword,
-    )
-
-
-def _rank_axis(sorter: _Sorter, values: NDArray[np.float64]) -> Axis:
-    """An axis of time: the mean moments, or mere numbers where there are none."""
-    if not sorter.timed:
-        return Axis("time", "", np.arange(values.shape[1], dtype=np.float64))
-    start = values.min()
-    mean = (values - start).mean(axis=0) + start
-    return Axis("time", "s", _since_midnight(mean))
-
-
-def _axis(sorter: _Sorter, values: NDArray[np.float64]) -> Axis:
-    if sorter.timed:
-        return Axis(sorter.criterion.name, "s", _since_midnight(values))
-    unit = "" if sorter.criterion.name == "time" else sorter.criterion.unit
-    return Axis(sorter.criterion.name, unit, values)
-
-
-def _since_midnight(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A clock shows the time since its (first) day began."""
-    return np.asarray(values - np.floor(values[0] / 86400) * 86400)
+def _some(grid: Grid | None) -> Iterator[Grid]:
+    if grid is not None:
+        yield grid

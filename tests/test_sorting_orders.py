@@ -1,0 +1,220 @@
+"""input_order: every criterion, combinations, the caller's own, candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from seriesio import Series
+from seriesio.errors import UnsortableSeriesError
+from seriesio.testing import Phantom, phantom
+
+SMALL = (3, 12, 16)
+SOURCE = phantom((4, *SMALL), modality="MR")
+SHOWN = ("magnitude", "phase", "real", "imaginary")
+
+
+def saved(folder: Path, source: Phantom, change: Callable[[int, Dataset], None]) -> Path:
+    """The files, each changed by its volume."""
+    for place, dataset in enumerate(source.datasets()):
+        change(place // source.shape[-3], dataset)
+        dataset.save_as(folder / f"{place:03}.dcm")
+    return folder
+
+
+def without_time(dataset: Dataset) -> None:
+    for keyword in ("TemporalPositionIdentifier", "AcquisitionNumber"):
+        delattr(dataset, keyword)
+    dataset.AcquisitionTime = dataset.ContentTime = "120000"
+
+
+def siemens(volume: int, dataset: Dataset) -> None:
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "MPRI"[volume], "ND"]
+
+
+def philips(volume: int, dataset: Dataset) -> None:
+    names = ("M_FFE", "PHASE MAP", "R_FFE", "I_FFE")
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", names[volume], "MPRI"[volume], "FFE"]
+
+
+def component(volume: int, dataset: Dataset) -> None:
+    dataset.ComplexImageComponent = SHOWN[volume].upper()
+
+
+def ge(volume: int, dataset: Dataset) -> None:
+    dataset.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", volume)
+
+
+@pytest.mark.parametrize("order", ["auto", "phase"])
+@pytest.mark.parametrize("change", [siemens, philips, component, ge])
+async def test_phase(tmp_path: Path, change: Callable[[int, Dataset], None], order: str) -> None:
+    """Magnitude, phase, real and imaginary images, as each vendor tells them."""
+
+    def change_all(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        change(volume, dataset)
+
+    series = await Series.open(saved(tmp_path, SOURCE, change_all), order)
+    assert series.axes[0].name == "phase"
+    assert series.axes[0].values.tolist() == list(SHOWN)
+    assert np.array_equal(series.array, SOURCE.array)
+
+
+@pytest.mark.parametrize("order", ["auto", "te,phase", "phase,te"])
+async def test_echoes_in_magnitude_and_phase(tmp_path: Path, order: str) -> None:
+    """Two echo times of two kinds."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        dataset.EchoTime = f"{10 + volume // 2}"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "MP"[volume % 2]]
+
+    series = await Series.open(saved(tmp_path, SOURCE, change), order)
+    wanted = SOURCE.array.reshape(2, 2, *SMALL)
+    assert np.array_equal(series.array, wanted.swapaxes(0, 1) if order[0] == "p" else wanted)
+
+
+async def test_echo_numbers(tmp_path: Path) -> None:
+    """Echoes whose times nobody has written."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        dataset.EchoNumbers = 4 - volume
+
+    folder = saved(tmp_path, SOURCE, change)
+    for order in ("auto", "echo"):
+        series = await Series.open(folder, order)
+        assert series.axes[0].name == "echo"
+        assert np.array_equal(series.array, SOURCE.array[::-1])
+
+
+@pytest.mark.parametrize("order", ["time,te,fa", "fa,time,te", "auto"])
+async def test_three_further_axes(tmp_path: Path, order: str) -> None:
+    """Any number of dimensions, in the order in which they are named."""
+    names = ("time", "te", "fa")
+    source = phantom((2, 3, 2, *SMALL), axes=(*names, "slice", "row", "column"))
+    series = await Series.open(source.save(tmp_path), order)
+    wanted = names if order == "auto" else tuple(order.split(","))
+    assert tuple(axis.name for axis in series.axes[:3]) == wanted
+    places = [names.index(name) for name in wanted]
+    assert np.array_equal(series.array, source.array.transpose(*places, 3, 4, 5))
+
+
+async def test_own_keyword(tmp_path: Path) -> None:
+    """input_order="delay", delay="InversionTime": numbers of any attribute."""
+    source = phantom((3, *SMALL), axes=("ti", "slice", "row", "column"))
+    series = await Series.open(source.save(tmp_path), "delay", delay="InversionTime")
+    assert series.axes[0].name == "delay"
+    assert tuple(series.axes[0].values) == source.values["ti"]
+    assert np.array_equal(series.array, source.array)
+
+
+async def test_own_text(tmp_path: Path) -> None:
+    """An attribute of words sorts by them, and the axis has them."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.ProtocolName = "dcba"[volume]
+
+    folder = saved(tmp_path, SOURCE, change)
+    series = await Series.open(folder, "protocol", protocol="ProtocolName")
+    assert series.axes[0].values.tolist() == ["a", "b", "c", "d"]
+    assert np.array_equal(series.array, SOURCE.array[::-1])
+
+
+@pytest.mark.parametrize("enhanced", [False, "per-volume"])
+async def test_own_function(tmp_path: Path, enhanced: Any) -> None:
+    """A function of a Dataset; of a multi-frame one it may answer with a value for each frame."""
+    source = phantom((3, *SMALL), modality="MR", enhanced=enhanced)
+
+    def backwards(dataset: Dataset) -> Any:
+        number = int(dataset.InstanceNumber)
+        return [-number] * 3 if enhanced else -((number - 1) // 3)
+
+    series = await Series.open(source.save(tmp_path), "mine", mine=backwards)
+    assert np.array_equal(series.array, source.array[::-1])
+    assert (np.diff(series.axes[0].values) > 0).all()
+
+
+def failing(dataset: Dataset) -> float:
+    raise KeyError(dataset.PatientName)
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("NoSuchKeyword", "no DICOM keyword"),
+        (5, "a DICOM keyword or a function"),
+        (failing, "the function raised KeyError"),
+        (lambda dataset: object(), "neither numbers nor texts"),
+        (lambda dataset: None, "not every frame has a value"),
+        (lambda dataset: [], "0 values for more frames"),
+    ],
+)
+async def test_own_that_cannot_be(tmp_path: Path, what: Any, text: str) -> None:
+    """Our error says what is wrong with a criterion of the caller's, and no patient's name."""
+    folder = SOURCE.save(tmp_path)
+    with pytest.raises(UnsortableSeriesError, match=text) as caught:
+        await Series.open(folder, "mine", mine=what)
+    assert "Phantom" not in str(caught.value)
+
+
+async def test_candidates(tmp_path: Path) -> None:
+    """auto_sort: the first candidate that fills the grid, in their order."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.EchoTime = f"{9 - volume}"
+
+    folder = saved(tmp_path, SOURCE, change)
+    for candidates, name in ((["time", "te"], "time"), (["te", "time"], "te"), (None, "te")):
+        series = await Series.open(folder, auto_sort=candidates)
+        assert series.report.criterion == name
+        assert "fills the grid" in series.report.reason
+    with pytest.raises(UnsortableSeriesError, match="'nonsense' is unknown"):
+        await Series.open(folder, auto_sort=["nonsense"])
+
+
+async def test_duplicates(tmp_path: Path) -> None:
+    """Two averages of each b value: refused by "b" alone, listed where that is accepted."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.DiffusionBValue = float((volume // 2) * 1000)
+
+    folder = saved(tmp_path, SOURCE, change)
+    with pytest.raises(UnsortableSeriesError, match="accept_duplicate_tag"):
+        await Series.open(folder, "b")
+    series = await Series.open(folder, "b", accept_duplicate_tag=True)
+    assert series.axes[0].values.tolist() == [0, 0, 1000, 1000]
+    assert np.array_equal(series.array, SOURCE.array)
+
+
+async def test_one_volume_by_time(tmp_path: Path) -> None:
+    """A single volume asked for by time has an axis of one moment: the mean of its slices'."""
+    source = phantom(SMALL, modality="MR")
+    for place, dataset in enumerate(source.datasets()):
+        dataset.AcquisitionTime = f"12000{place}"
+        dataset.save_as(tmp_path / f"{place}.dcm")
+    series = await Series.open(tmp_path, "time")
+    assert series.shape == (1, *SMALL)
+    assert series.axes[0].values.tolist() == [43201]
+
+
+async def test_dimension_indices(tmp_path: Path) -> None:
+    """Where no functional group says how frames differ, the dimension indices do."""
+    source = phantom(
+        (3, *SMALL), modality="MR", enhanced=True, axes=("te", "slice", "row", "column")
+    )
+    (dataset,) = source.datasets()
+    for item in dataset.PerFrameFunctionalGroupsSequence:
+        for macro in ("MREchoSequence",):
+            if macro in item:
+                del item[macro]
+    dataset.save_as(tmp_path / "a.dcm")
+    series = await Series.open(tmp_path)
+    assert np.array_equal(series.array, source.array)
+    assert series.axes[0].name == "te"
+    assert "Dimension Index" in series.report.reason
