@@ -18,6 +18,16 @@ from blockbuster import BlockBuster, BlockBusterFunction, blockbuster_ctx
 
 UVLOOP = find_spec("uvloop") is not None
 
+# What runs on both event loops; everything else runs on asyncio's own.
+LOOP_FOLDERS = ("interop", "transports")
+LOOP_MODULES = (
+    "test_client.py",
+    "test_offload.py",
+    "test_open.py",
+    "test_uids.py",
+    "test_write.py",
+)
+
 # CI sets it: there, what is not installed is a failure instead of a skip.
 REQUIRED = os.environ.get("SERIESIO_REQUIRE_SERVERS") == "1"
 
@@ -44,7 +54,7 @@ def loops() -> list[Any]:
 
 @pytest.fixture(scope="module", params=loops())
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Every async test runs on asyncio's own loop, and on uvloop where that is installed."""
+    """Async tests run on asyncio's own loop; those that meet the loop run on uvloop too."""
     return request.param
 
 
@@ -108,6 +118,11 @@ async def no_stray_tasks() -> AsyncIterator[None]:
     assert not left, f"tasks left running: {left}"
 
 
+def meets_the_loop(item: pytest.Item) -> bool:
+    """True for tests of what depends on the event loop: threads, files, sockets, cancellation."""
+    return item.path.parent.name in LOOP_FOLDERS or item.path.name in LOOP_MODULES
+
+
 def open_files() -> dict[int, str]:
     """File descriptors of this process and what they point to; empty where /proc is missing."""
     folder = Path("/proc/self/fd")
@@ -146,8 +161,12 @@ def pytest_pycollect_makeitem(
         pytest.mark.usefixtures("anyio_backend", "no_stray_tasks")(obj)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use real series or other programs are marked as such."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that use real series or other programs are marked as such; few run on both loops."""
+    once = [item for item in items if "uvloop" in item.name and not meets_the_loop(item)]
+    config.hook.pytest_deselected(items=once)
+    gone = set(once)
+    items[:] = [item for item in items if item not in gone]
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "corpus" in names:

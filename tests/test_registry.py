@@ -12,7 +12,7 @@ from seriesio import registry
 from seriesio.errors import FormatError, LocationError
 from seriesio.formats.dicom import DicomFormat
 from seriesio.offload import Workers
-from seriesio.registry import format_for, open_transport, transport_for
+from seriesio.registry import format_for, guests, is_guest, open_transport, transport_for
 from seriesio.transports.file import FileTransport
 
 
@@ -26,8 +26,22 @@ def test_unknown() -> None:
     """Errors say what is built in."""
     with pytest.raises(LocationError, match=r"ftp:// \(built in: file, zip\)"):
         transport_for("ftp")
-    with pytest.raises(FormatError, match=r"'nifti' is unknown"):
-        format_for("nifti")
+    known = "dicom, matlab, metaimage, nifti, nrrd, png, postscript, tiff"
+    with pytest.raises(FormatError, match=rf"'analyze' is unknown \(built in: {known}\)"):
+        format_for("analyze")
+
+
+def test_guests() -> None:
+    """The built-in guests say what they take, and none claims DICOM, text or nothing."""
+    found = guests()
+    assert list(found) == ["nifti", "metaimage", "nrrd", "matlab", "postscript", "png", "tiff"]
+    for guest in found.values():
+        assert is_guest(guest)
+        assert isinstance(getattr(guest, "read_options", None), frozenset)
+        assert isinstance(getattr(guest, "write_options", None), frozenset)
+        for head in (b"\0" * 128 + b"DICM" + b"\0" * 200, b"some text\n", b""):
+            assert not guest.claims("a.nii.gz", head)
+    assert not is_guest(format_for("dicom"))
 
 
 class Other:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pydicom.datadict import keyword_dict
 
 from seriesio import Series
 from seriesio.dicom.keywords import camel_case
+from seriesio.dicom.sorting import Axis
 from seriesio.errors import DicomError, HeaderError, InconsistentSeriesError
 from seriesio.testing import phantom
 
@@ -102,14 +105,16 @@ def test_what_keeps_its_place_is_a_series(series: Series) -> None:
         np.multiply.outer(series, [1, 2]),
         np.roll(series, 1),
         np.maximum(series, np.zeros((2, *SHAPE))),
-        series[[0, 2]],
+        series[[0, 2, 1]],
+        series[[0, 0]],
         series[series > 5],
         series[..., None],
         series[:, 2],
         series[..., 3],
         series[1, 2, 3],
         series[:0],
-        series[np.array([True, False, True, False])],
+        series[:, [0, 1]],
+        series[[0, 1], [0, 1]],
         series[True],
     ]
     assert not [number for number, value in enumerate(plain) if isinstance(value, Series)]
@@ -188,6 +193,116 @@ def test_truth_and_membership(series: Series) -> None:
     assert [part.shape for part in series] == [(6, 8)] * 4
 
 
+# --- reductions -------------------------------------------------------------------------------
+
+REDUCTIONS = ("mean", "sum", "prod", "min", "max", "std", "var", "any", "all")
+
+
+@pytest.mark.parametrize("name", [*REDUCTIONS, "median"])
+def test_reductions_over_a_further_axis(times: Series, name: str) -> None:
+    """By name or number: numpy's values, where the slices are, under new UIDs."""
+    expected = getattr(np, name)(times.array, axis=0)
+    for axis in ("time", 0, -4, ("time",)):
+        result = getattr(times, name)(axis=axis)
+        assert isinstance(result, Series)
+        np.testing.assert_array_equal(result.array, expected)
+        assert result.dtype == expected.dtype
+        assert [one.name for one in result.axes] == ["slice", "row", "column"]
+        np.testing.assert_array_equal(result.affine, times.affine)
+        assert len(result.header) == SHAPE[0]
+        assert result.patientName == times.patientName
+        assert result.seriesInstanceUID != times.seriesInstanceUID
+
+
+def test_reductions_by_numpy(times: Series) -> None:
+    """np.mean and ufunc.reduce give the same series; axes may have their names there, too."""
+    of_time: Any = "time"  # numpy's type hints know numbers only
+    for name in REDUCTIONS:
+        for axis in (0, of_time):
+            result = getattr(np, name)(times, axis=axis)
+            assert isinstance(result, Series)
+            np.testing.assert_array_equal(result.array, getattr(np, name)(times.array, axis=0))
+    assert isinstance(np.add.reduce(times), Series)
+    assert isinstance(np.maximum.reduce(times, axis=of_time), Series)
+    np.testing.assert_array_equal(np.add.reduce(times).array, times.array.sum(axis=0))
+    np.testing.assert_array_equal(times.std(axis="time", ddof=1), times.array.std(0, ddof=1))
+    np.testing.assert_allclose((times - times.mean("time")).array.mean(0), 0, atol=1e-9)
+
+
+def test_reductions_that_leave_no_place(times: Series) -> None:
+    """Over slices, rows, columns or everything numpy's plain result is given."""
+    for axis in ("slice", "row", "column", ("time", "slice"), 1, -1, None, ()):
+        result = times.max(axis=axis)
+        assert not isinstance(result, Series) or axis == ()
+        numbers: Any = {"slice": 1, "row": 2, "column": 3, ("time", "slice"): (0, 1)}
+        np.testing.assert_array_equal(result, times.array.max(axis=numbers.get(axis, axis)))
+    assert isinstance(times.mean("time", keepdims=True), np.ndarray)
+    assert times.mean("time", keepdims=True).shape == (1, *SHAPE)
+    with pytest.raises(ValueError, match="the axes are time, slice, row, column"):
+        times.mean(axis="te")
+    with pytest.raises(np.exceptions.AxisError):
+        times.mean(axis=4)
+
+
+def test_reductions_into_out(times: Any) -> None:
+    """out= is filled and returned; a series among them gets new UIDs. where= is a mask."""
+    plain = np.zeros(SHAPE)
+    assert times.mean("time", out=plain) is plain
+    np.testing.assert_array_equal(plain, times.array.mean(axis=0))
+    target = times[0] * 1.0
+    target.header.settle()
+    uid = target.seriesInstanceUID
+    assert np.mean(times, axis=0, out=target) is target
+    assert target.seriesInstanceUID != uid
+    masked = times.sum("time", where=times > 100)
+    np.testing.assert_array_equal(masked, np.where(times.array > 100, times.array, 0).sum(axis=0))
+
+
+def test_masks_of_other_places(series: Series, elsewhere: Series) -> None:
+    """A mask given as where= must lie where the operands do."""
+    masked: Any = np.add  # its type hints know masks that are arrays only
+    with pytest.raises(InconsistentSeriesError):
+        masked(series, 1, where=elsewhere > 3)
+    out = np.zeros(SHAPE, series.dtype)
+    masked(series, 1, where=series > 100, out=out)
+    np.testing.assert_array_equal(out, np.where(series.array > 100, series.array + 1, 0))
+
+
+# --- made when asked for -----------------------------------------------------------------------
+
+
+def test_parts_keep_what_they_were_taken_from(series: Series) -> None:
+    """What is set on the whole later is not seen by parts and results, asked for or not."""
+    name = series.patientName
+    part, result = series[1:3], series + 1
+    series.patientName = "Other^One"
+    assert part.patientName == result.patientName == name
+    assert series[0].patientName == "Other^One"
+    assert part.seriesInstanceUID != series.seriesInstanceUID
+
+
+def test_one_look_is_as_good_as_two(series: Series) -> None:
+    """UIDs of a part or a result are the same however often they are asked for."""
+    for made in (series[1:3], series[:, 1:], series * 2, (series * 2)[1], (series + 1) / 2):
+        assert made.seriesInstanceUID == made.seriesInstanceUID
+        assert made._volume is made._volume
+    result = series * 2
+    assert result[1].seriesInstanceUID == result.seriesInstanceUID
+    assert (result + 1).seriesInstanceUID != result.seriesInstanceUID
+
+
+def test_results_hold_no_operands(series: Series) -> None:
+    """The voxels that a result was computed of are given back, looked at or not."""
+    copied = copy.deepcopy(series)
+    watched = weakref.ref(copied.array)
+    result, picked = (copied + 1) * 2, copied[[0, 2]]
+    del copied
+    gc.collect()
+    assert watched() is None
+    assert result.shape == SHAPE
+    assert picked.shape == (2, *SHAPE[1:])
+
+
 # --- geometry of parts ------------------------------------------------------------------------
 
 
@@ -226,6 +341,31 @@ def test_axes_of_parts(times: Series) -> None:
     assert times[0].bvalues.size == 0
     assert times[0].tags == {}
     np.testing.assert_allclose(times[0].timeline, [0])
+
+
+def test_values_of_axes(tmp_path: Path) -> None:
+    """tags, timeline, bvalues and bvectors are (n, …) along their axes, empty without one."""
+    values = {"b": [0.0, 500.0, 1000.0]}
+    made = phantom((3, *SHAPE), axes=("b", "slice", "row", "column"), values=values)
+    weighted = anyio.run(Series.open, made.save(tmp_path / "b"))
+    assert weighted.bvalues.tolist() == [0, 500, 1000]
+    assert weighted[::-1].bvalues.tolist() == [1000, 500, 0]
+    assert weighted[[0, 2]].bvalues.tolist() == [0, 1000]
+    assert weighted.bvectors.shape == (3, 3)  # in the header, along no axis
+    assert weighted[0].bvalues.tolist() == [0]
+    assert weighted.timeline.tolist() == [0]
+    table = np.array([[0, 0, 0, 0], [700, 1, 0, 0], [700, 0, 0.6, 0.8]])
+    axes = [Axis("dti", "s/mm2", table)]
+    directed = Series.from_array(np.zeros((3, *SHAPE)), axes=axes)
+    np.testing.assert_array_equal(directed.bvalues, table[:, 0])
+    np.testing.assert_array_equal(directed.bvectors, table[:, 1:])
+    np.testing.assert_array_equal(directed[1:].bvectors, table[1:, 1:])
+    times = Series.from_array(
+        np.zeros((2, *SHAPE)), axes=[Axis("triggertime", "ms", np.array([100.0, 350.0]))]
+    )
+    assert times.timeline.tolist() == [0, 0.25]
+    assert times.bvalues.shape == (0,)
+    assert times.bvectors.shape == (0, 3)
 
 
 def test_uids_of_parts(series: Series) -> None:
@@ -278,7 +418,7 @@ def test_unknown_attributes(series: Series) -> None:
             setattr(series, name, 1)
         with pytest.raises(AttributeError, match=f"did you mean '{hint}'"):
             delattr(series, name)
-    for name in ("mean", "T", "_private", "__deepcopy", "xyzzyPlugh"):
+    for name in ("argmax", "T", "_private", "__deepcopy", "xyzzyPlugh"):
         with pytest.raises(AttributeError):
             getattr(series, name)
     with pytest.raises(AttributeError, match="has no attribute 'echoTime'"):
@@ -310,7 +450,7 @@ def test_what_cannot_be_set(series: Series) -> None:
 def test_no_keyword_is_hidden() -> None:
     """No DICOM attribute has the name of one of ours."""
     names = {name for keyword in keyword_dict for name in (keyword, camel_case(keyword))}
-    assert not names & set(vars(Series))
+    assert not names & set(object.__dir__(Series))
 
 
 def test_dir(series: Series) -> None:

@@ -18,10 +18,11 @@ __all__ = [
     "FileBlob",
     "MemoryBlob",
     "PiecesBlob",
+    "ReceivedBlob",
     "RenamedBlob",
     "read_all",
-    "read_fully",
     "read_at",
+    "read_fully",
 ]
 
 
@@ -251,6 +252,29 @@ class _PiecesReader:
 
     def close(self) -> None:
         self._pieces = ()
+
+
+@dataclass(slots=True, eq=False)
+class ReceivedBlob:
+    """Bytes that came over a network, in several pieces; whoever has used them may discard them.
+
+    A volume and all the bytes that it was made of need not stand in memory side by side.
+    """
+
+    name: str
+    pieces: tuple[memoryview, ...] = field(repr=False)
+    size: int = field(init=False)
+    sequential: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(piece.nbytes for piece in self.pieces)
+
+    def open(self) -> BlobReader:
+        return _PiecesReader(self.pieces)
+
+    def discard(self) -> None:
+        """Let go of the bytes; what is read from now on is nothing."""
+        self.pieces = ()
 
 
 @dataclass(frozen=True, slots=True)

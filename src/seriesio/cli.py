@@ -1,28 +1,31 @@
-"""The command line: ``seriesio demo | info | show | copy``.
+"""The command line: ``seriesio demo | info | dump | show | copy | convert``.
 
 Exit codes: 0 done; 1 an error of the data, the disk or the network, told in one line on stderr;
-2 a wrong command line or a missing extra; 130 interrupted. Nothing of the patient is printed.
+2 a wrong command line or a missing extra; 130 interrupted; 141 nobody reads what is printed.
+Nothing of the patient is printed, but by ``dump``, which is asked for a whole header.
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import math
+import os
+import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import numpy as np
 
 from . import Client, Series
+from ._arguments import Command, add_command, has_options, reading_options
+from ._explain import Explanation, explain
 from .console import (
     Trip,
     complain,
@@ -31,10 +34,20 @@ from .console import (
     make_console,
     printable,
     progress_bar,
+    sorting_table,
     summary_table,
     trip_table,
 )
-from .errors import FormatError, MissingDependencyError, SeriesIOError, TargetExistsError
+from .errors import (
+    DataError,
+    FormatError,
+    HeaderError,
+    IncompleteSeriesWarning,
+    MissingDependencyError,
+    SeriesError,
+    SeriesIOError,
+    TargetExistsError,
+)
 from .picture import montage
 
 if TYPE_CHECKING:
@@ -53,10 +66,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.command(args, make_console())
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return _unread()
     except (SeriesIOError, OSError) as error:
         complain(error)
         return 2 if isinstance(error, MissingDependencyError) else 1
+    except (TypeError, ValueError) as error:
+        if not has_options(args):
+            raise
+        complain(error)  # the library's own words on an option that it does not take
+        return 2
     return code
+
+
+def _unread() -> int:
+    """Nobody reads on (``| head``): what is still in the buffer goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 141
 
 
 # --- the commands ----------------------------------------------------------------------------
@@ -86,28 +114,65 @@ def _demo_in(folder: Path, picture: Path, args: argparse.Namespace, console: Con
 
 
 def _info(args: argparse.Namespace, console: Console) -> int:
-    """List the series behind a URL."""
-    found, skipped = anyio.run(_summaries, args.url, _options(args))
+    """List the series behind a URL; with --sort, how each is sorted, and why."""
+    options = reading_options(args)
+    password = {name: value for name, value in options.items() if name == "password"}
+    found, skipped = anyio.run(_summaries, args.url, password)
+    told = anyio.run(_explanations, args, found, options) if args.sort else []
     if args.json:
         listed = {"series": [asdict(series) for series in found], "skipped": skipped}
-        print(json.dumps(listed, indent=2))
-        return 0
+        print(json.dumps(listed | ({"sorting": list(map(asdict, told))} if told else {}), indent=2))
+    else:
+        _print_info(console, found, skipped, told)
+    return 0 if all(explanation.sound for explanation in told) else 1
+
+
+def _print_info(
+    console: Console,
+    found: Sequence[SeriesSummary],
+    skipped: dict[str, int],
+    told: Sequence[Explanation],
+) -> None:
     console.print(summary_table(found))
+    for explanation in told:
+        console.print(f"\n{printable(explanation.title)}", soft_wrap=True)
+        console.print(sorting_table(explanation))
     if skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         console.print(printable(f"Skipped: {reasons}"), soft_wrap=True)
+
+
+def _dump(args: argparse.Namespace, console: Console) -> int:
+    """Print the header of one instance, the patient's attributes too."""
+    with progress_bar("reading") as progress:
+        series = anyio.run(_opened, args, progress, "warn", {"headers_only": True})
+    if not len(series.header):
+        raise HeaderError(f"{args.url}: is no DICOM: it has no header")
+    dataset = series.header.dataset(args.instance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break their VR are shown as they are
+        lines = str(dataset).splitlines()
+    for line in lines:
+        print(printable(line))
     return 0
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
     """Save a montage of one series."""
     _check_picture_format(args.output)
-    options = {"select": dict(args.select), "on_incomplete": args.on_incomplete, **_options(args)}
     with progress_bar("reading") as progress:
-        series = anyio.run(partial(Series.open, args.url, progress=progress, **options))
+        series = anyio.run(_opened, args, progress, args.on_incomplete, {})
     _save(montage(series, limits=args.window, columns=args.columns, width=args.width), args.output)
-    size = f"{format_shape(series.shape)}, {format_spacing(series.spacing)} mm"
-    console.print(f"{size}: {args.output}", soft_wrap=True)
+    console.print(f"{_size(series)}: {args.output}", soft_wrap=True)
+    return 0
+
+
+def _convert(args: argparse.Namespace, console: Console) -> int:
+    """Open one series, sorted, and write it in another format."""
+    with progress_bar("converting") as progress:
+        series, receipt = anyio.run(_converted, args, progress)
+    stored = f"{receipt.count} files, {receipt.size / 1e6:.1f} MB"
+    console.print(f"{_size(series)}: {stored}: {receipt.url}", soft_wrap=True)
     return 0
 
 
@@ -165,11 +230,80 @@ async def _summaries(
     return found, dict(report.skipped)
 
 
+async def _explanations(
+    args: argparse.Namespace, found: Sequence[SeriesSummary], options: dict[str, Any]
+) -> list[Explanation]:
+    """How each series behind a URL is sorted, or why it cannot be."""
+    async with Client() as client:
+        return [await _explanation(client, args, summary, options) for summary in found]
+
+
+async def _explanation(
+    client: Client, args: argparse.Namespace, summary: SeriesSummary, options: dict[str, Any]
+) -> Explanation:
+    uid = summary.series_instance_uid
+    select = {"SeriesInstanceUID": uid} if uid else {"name": summary.series_description}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteSeriesWarning)  # told among what is missing
+        try:
+            series = await client.open(
+                args.url,
+                args.input_order,
+                select=select,
+                on_incomplete="warn",
+                **{"headers_only": True, **options},
+            )
+        except (SeriesError, DataError) as error:
+            return Explanation(str(summary), error=str(error))
+    return explain(str(summary), series)
+
+
+async def _opened(
+    args: argparse.Namespace,
+    progress: Callable[[Progress], None] | None,
+    on_incomplete: str,
+    more: dict[str, Any],
+) -> Series:
+    async with Client(progress=progress) as client:
+        return await _open(client, args, on_incomplete, more)
+
+
+async def _open(
+    client: Client, args: argparse.Namespace, on_incomplete: str, more: dict[str, Any]
+) -> Series:
+    options = {"on_incomplete": on_incomplete, **more, **reading_options(args)}
+    return await client.open(args.url, args.input_order, select=dict(args.select), **options)
+
+
+async def _converted(
+    args: argparse.Namespace, progress: Callable[[Progress], None] | None
+) -> tuple[Series, Receipt]:
+    models = {"template": args.template, "geometry": args.geometry}
+    given = {name: url for name, url in models.items() if url is not None}
+    async with Client(progress=progress) as client:
+        series = await _open(client, args, args.on_incomplete, given)
+        for keyword, value in args.set:
+            series.header.set(keyword, value)
+        receipt = await client.write(
+            series,
+            args.target,
+            formats=None if args.format is None else [args.format],
+            keep_uid=args.keep_uid or None,
+            overwrite=args.overwrite,
+            **dict(args.write_option),
+        )
+    return series, receipt
+
+
 async def _copy_bytes(
     source: str, target: str, overwrite: bool, progress: Callable[[Progress], None] | None
 ) -> Receipt:
     async with Client(progress=progress) as client:
         return await client.copy(source, target, overwrite=overwrite)
+
+
+def _size(series: Series) -> str:
+    return f"{format_shape(series.shape)}, {format_spacing(series.spacing)} mm"
 
 
 # --- files -----------------------------------------------------------------------------------
@@ -204,116 +338,20 @@ def _check_picture_format(path: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="seriesio", description="Medical image series: look at them, copy them."
+        prog="seriesio", description="Medical image series: look at them, copy them, convert them."
     )
     parser.add_argument("--version", action="version", version=f"seriesio {version('seriesio')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_demo(commands)
-    _add_info(commands)
-    _add_show(commands)
-    _add_copy(commands)
+    for name, run in _COMMANDS.items():
+        add_command(commands, name, run)
     return parser
 
 
-def _add_command(
-    commands: Any, name: str, function: Callable[[argparse.Namespace, Console], int]
-) -> argparse.ArgumentParser:
-    text = function.__doc__
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(command=function)
-    return command
-
-
-def _add_demo(commands: Any) -> None:
-    demo = _add_command(commands, "demo", _demo)
-    demo.add_argument("--slices", type=_positive, default=120, metavar="N")
-    demo.add_argument("--size", type=_positive, default=256, metavar="N", help="rows and columns")
-    demo.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        metavar="DIR",
-        help="a new or empty folder for all that is written; without it, only the picture is "
-        "kept, as seriesio-demo.png",
-    )
-
-
-def _add_info(commands: Any) -> None:
-    info = _add_command(commands, "info", _info)
-    info.add_argument("url", metavar="URL")
-    info.add_argument("--json", action="store_true", help="for programs")
-    _add_password(info)
-
-
-def _add_show(commands: Any) -> None:
-    show = _add_command(commands, "show", _show)
-    show.add_argument("url", metavar="URL")
-    show.add_argument(
-        *("-o", "--output"), type=Path, default=Path("montage.png"), metavar="PICTURE"
-    )
-    show.add_argument(
-        "--select",
-        type=_selection,
-        action="append",
-        default=[],
-        metavar="KEYWORD=VALUE",
-        help="one of several series, such as SeriesNumber=4; may be repeated",
-    )
-    show.add_argument(
-        "--window", type=_window, metavar="CENTRE,WIDTH", help="instead of the header's"
-    )
-    show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
-    show.add_argument("--width", type=_positive, default=1200, metavar="PIXELS")
-    show.add_argument("--on-incomplete", choices=("raise", "warn"), default="raise")
-    _add_password(show)
-
-
-def _add_copy(commands: Any) -> None:
-    copy = _add_command(commands, "copy", _copy)
-    copy.add_argument("source", metavar="SRC")
-    copy.add_argument("target", metavar="DST")
-    copy.add_argument("--overwrite", action="store_true", help="replace files of the same name")
-
-
-def _add_password(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--password", nargs="?", const="", help="of an encrypted zip file; asked for if not given"
-    )
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    if args.password is None:
-        return {}
-    return {"password": args.password or getpass.getpass()}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _selection(text: str) -> tuple[str, str | int | float]:
-    """``SeriesNumber=4``, the value in the type that DICOM gives this attribute."""
-    from pydicom.datadict import dictionary_VR
-
-    keyword, equals, value = text.partition("=")
-    try:
-        kind = {"IS": int, "US": int, "SS": int, "DS": float}.get(dictionary_VR(keyword), str)
-        selected: str | int | float = kind(value)
-    except (KeyError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is no KEYWORD=VALUE of DICOM") from error
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text} is no KEYWORD=VALUE of DICOM")
-    return keyword, selected
-
-
-def _window(text: str) -> tuple[float, float]:
-    """``40,400`` as (lowest, highest) value shown."""
-    try:
-        centre, width = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no CENTRE,WIDTH") from error
-    if not (math.isfinite(centre) and math.isfinite(width) and width > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no window")
-    return centre - width / 2, centre + width / 2
+_COMMANDS: Final[dict[str, Command]] = {
+    "demo": _demo,
+    "info": _info,
+    "dump": _dump,
+    "show": _show,
+    "copy": _copy,
+    "convert": _convert,
+}

@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from .dicom.making import completed, place_of, template_of
 from .dicom.options import take_options
-from .errors import ClientClosedError, FormatError, NotFoundError, TransportError
+from .errors import ClientClosedError, NotFoundError, SeriesIOError, TransportError
 from .location import URL
 from .offload import Workers
 from .opening import Opening, ambiguous, closing, plain_report
 from .progress import Progress, ProgressCallback
-from .registry import format_for, open_transport
+from .registry import open_transport
+from .series import Series, volume_in
+from .transports._http_pool import PoolingWorkers
+from .writing import prepare
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,9 +37,11 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from .blob import Blob
+    from .dicom.making import Place
+    from .dicom.template import Template
+    from .dicom.volume import Volume
     from .protocols import Entry, Receipt, SeriesSummary, Source
     from .report import Report
-    from .series import Series
 
 __all__ = ["URL", "Client", "Limits"]
 
@@ -40,7 +53,7 @@ class Limits:
     """Bounds of a client.
 
     Attributes:
-        threads: worker threads at a time; None: one for each processor, at least two.
+        threads: worker threads at a time; None: one more than there are processors.
         memory: bytes that one volume may take; None: what the machine has.
     """
 
@@ -67,13 +80,13 @@ class Client:
     ) -> None:
         self._limits = limits or Limits()
         self._progress = progress
-        self._workers: Workers | None = None
+        self._workers: PoolingWorkers | None = None
         self._closed = False
 
     async def __aenter__(self) -> Client:
         if self._closed or self._workers is not None:
             raise ClientClosedError("a Client is entered once")
-        self._workers = Workers(self._limits.threads)
+        self._workers = PoolingWorkers(self._limits.threads)
         return self
 
     async def __aexit__(
@@ -85,9 +98,14 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close; calls that are under way end with their own scopes, new ones are refused."""
+        """Close; calls that are under way end with their own scopes, new ones are refused.
+
+        Sessions that were kept between calls are closed.
+        """
         self._closed = True
-        self._workers = None
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            await workers.pool.aclose()
 
     def _open_workers(self) -> Workers:
         if self._workers is None:
@@ -103,6 +121,9 @@ class Client:
         input_order: str = "auto",
         *,
         select: Mapping[str, Any] | None = None,
+        template: Any = None,
+        geometry: Any = None,
+        format: str | None = None,
         rescale: bool = True,
         dtype: DTypeLike | None = None,
         on_incomplete: OnIncomplete = "raise",
@@ -111,16 +132,16 @@ class Client:
     ) -> Series:
         """Open the one series behind a URL; see :meth:`Series.open`."""
         plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
-        opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
-        inventory = await opening.scan(_as_list(url), rest)
+        opening = self._opening(progress, format)
+        finish = await self._finishing(template, geometry)
+        found = await opening.scan(_as_list(url), rest)
         try:
-            parts = opening.parts(inventory, select, on_incomplete)
-            if len(parts) > 1:
-                raise ambiguous(inventory, parts)
-            (rows,) = parts.values()
-            return await opening.load(inventory, rows, plan)
+            choices = await opening.chosen(found, select, plan)
+            if len(choices) > 1:
+                raise ambiguous(found, choices)
+            return await finish(await opening.load(found, choices[0], plan))
         finally:
-            inventory.close()
+            found.close()
 
     async def open_all(
         self,
@@ -128,6 +149,9 @@ class Client:
         input_order: str = "auto",
         *,
         select: Mapping[str, Any] | None = None,
+        template: Any = None,
+        geometry: Any = None,
+        format: str | None = None,
         rescale: bool = True,
         dtype: DTypeLike | None = None,
         on_incomplete: OnIncomplete = "raise",
@@ -136,30 +160,74 @@ class Client:
     ) -> AsyncGenerator[Series, None]:
         """Open every series behind a URL, one after the other; see :meth:`Series.open_all`."""
         plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
-        opening = Opening(self._open_workers(), self._limits.bytes, progress or self._progress)
-        inventory = await opening.scan(_as_list(url), rest)
+        opening = self._opening(progress, format)
+        finish = await self._finishing(template, geometry)
+        found = await opening.scan(_as_list(url), rest)
         try:
-            for rows in opening.parts(inventory, select, on_incomplete).values():
-                yield await opening.load(inventory, rows, plan)
+            for choice in await opening.chosen(found, select, plan):
+                yield await finish(await opening.load(found, choice, plan))
         finally:
-            inventory.close()
+            found.close()
+
+    def _opening(self, progress: ProgressCallback | None, format: str | None = None) -> Opening:
+        return Opening(self._open_workers(), self._limits.bytes, progress or self._progress, format)
+
+    async def _finishing(
+        self, template: Any, geometry: Any
+    ) -> Callable[[Volume], Awaitable[Series]]:
+        """What makes a series of a volume: at another's place, under another's header."""
+        workers = self._open_workers()
+        model = await self._template(template)
+        place = await self._geometry(geometry)
+
+        async def finish(volume: Volume) -> Series:
+            if model is not None or place is not None:
+                volume = await workers.run_alone(completed, volume, model, place)
+            return Series(volume)
+
+        return finish
+
+    async def _template(self, template: Any) -> Template | None:
+        """The header that was asked for; a URL is opened for it.
+
+        Raises:
+            HeaderError: there is none in it.
+        """
+        if template is None:
+            return None
+        if isinstance(template, str | os.PathLike):
+            template = await self._open_model(template, "template")
+        return await self._open_workers().run(template_of, volume_in(template))
+
+    async def _geometry(self, geometry: Any) -> Place | None:
+        """The place that was asked for; a URL is opened for it."""
+        if isinstance(geometry, str | os.PathLike):
+            geometry = await self._open_model(geometry, "geometry")
+        return place_of(volume_in(geometry))
+
+    async def _open_model(self, url: URL, argument: str) -> Series:
+        try:
+            return await self.open(url, headers_only=True)
+        except SeriesIOError as error:
+            error.add_note(f"while opening {argument}=")
+            raise
 
     async def summarize(
         self, url: URL | Sequence[URL], **options: Any
     ) -> tuple[list[SeriesSummary], Report]:
         """What series are behind a URL, told by their headers; no pixel is read.
 
+        Files of guest formats are listed by their names, where there is no DICOM image.
+
         Raises:
             NotFoundError, TransportError, ArchiveError: as :meth:`open`.
         """
-        opening = Opening(self._open_workers(), self._limits.bytes, self._progress)
-        inventory = await opening.scan(_as_list(url), options)
+        opening = self._opening(None)
+        found = await opening.scan(_as_list(url), options)
         try:
-            parts = inventory.select(None)
-            summaries = [inventory.summary(uid, rows) for uid, rows in parts.items()]
-            return summaries, plain_report(inventory)
+            return opening.listing(found), plain_report(found.inventory)
         finally:
-            inventory.close()
+            found.close()
 
     async def list(self, url: URL, **options: Any) -> AsyncIterator[Entry]:
         """What is directly behind a URL: files and directories of a directory or zip.
@@ -186,15 +254,17 @@ class Client:
     ) -> Receipt:
         """Write a series behind a URL; see :meth:`Series.write`."""
         workers = self._open_workers()
-        handler = await workers.run(format_for, _one_format(formats))
-        transport = await open_transport(url, workers, options)
-        prints = await workers.run(series._volume.prints)
+        volume, told = series._volume, progress or self._progress
+        writing = await prepare(volume, url, formats, options, workers)
+        if writing.guest is not None:
+            async with aclosing(_counted(writing.files(volume, workers), told, None)) as blobs:
+                return await writing.transport.write(blobs, overwrite=overwrite)
+        prints = await workers.run(volume.prints)
         series._notice(prints)
-        count = len(series.header)
-        names = _names(count, frozenset() if overwrite else await transport.taken())
-        blobs = handler.encode(series._volume, prints, names, bool(keep_uid), workers)
-        async with aclosing(_counted(blobs, progress or self._progress, count)) as counted:
-            receipt = await transport.write(counted, overwrite=overwrite)
+        taken = frozenset() if overwrite else await writing.transport.taken()
+        made = writing.dicom(volume, prints, taken, bool(keep_uid), workers)
+        async with aclosing(_counted(made, told, len(series.header))) as blobs:
+            receipt = await writing.transport.write(blobs, overwrite=overwrite)
         series.header.settle()
         return receipt
 
@@ -250,14 +320,6 @@ def _refuse_unreadable(source: Source) -> None:
         )
 
 
-def _one_format(formats: Sequence[str] | None) -> str:
-    """The name of the format to write."""
-    names = ["dicom"] if formats is None else [formats] if isinstance(formats, str) else formats
-    if len(names) != 1:
-        raise FormatError(f"a series is written in one format, not in {len(names)}")
-    return names[0]
-
-
 def _as_list(url: URL | Sequence[URL]) -> list[URL]:
     if isinstance(url, str | os.PathLike):
         return [url]
@@ -278,16 +340,3 @@ async def _counted(
             count, size = count + 1, size + blob.size
             if progress is not None:
                 progress(Progress(count, total, "files", size))
-
-
-def _names(count: int, taken: frozenset[str]) -> list[str]:
-    """As many file names as instances, in their order, none of them taken."""
-    start = 1
-    while any(f"IM{number:05d}.dcm" in taken for number in range(start, start + count)):
-        used = [int(name[2:-4]) for name in taken if _numbered(name)]
-        start = max(used, default=0) + 1
-    return [f"IM{number:05d}.dcm" for number in range(start, start + count)]
-
-
-def _numbered(name: str) -> bool:
-    return name.startswith("IM") and name.endswith(".dcm") and name[2:-4].isdigit()

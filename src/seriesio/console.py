@@ -17,6 +17,7 @@ from .errors import AmbiguousSeriesError, MissingDependencyError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ._explain import Explanation
     from .progress import Progress
     from .protocols import SeriesSummary
 
@@ -28,6 +29,7 @@ __all__ = [
     "make_console",
     "printable",
     "progress_bar",
+    "sorting_table",
     "summary_table",
     "trip_table",
 ]
@@ -104,6 +106,18 @@ def summary_table(found: Sequence[SeriesSummary]) -> Any:
             format_shape((series.rows, series.columns)),
             printable(series.series_instance_uid),
         )
+    return table
+
+
+def sorting_table(explanation: Explanation) -> Any:
+    """A row per thing that is told of how a series is sorted."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, text in explanation.told():
+        table.add_row(heading, printable(text))
     return table
 
 

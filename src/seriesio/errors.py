@@ -7,7 +7,11 @@
     ├── NotFoundError           nothing is behind the URL                (FileNotFoundError)
     ├── TargetExistsError       writing would replace something          (FileExistsError)
     ├── TransportError          reading or writing bytes failed          (OSError)
-    │   └── ArchiveError        a damaged, lying or locked zip file
+    │   ├── ArchiveError        a damaged, lying or locked zip file
+    │   ├── AssociationError    a DICOM peer that is not there, says no, or breaks off
+    │   ├── StatusError         a DICOM peer that answers with a failure
+    │   ├── StoreError          instances that a DICOM peer has not stored
+    │   └── UnsupportedByPeerError  a DICOM peer without a service that is needed
     ├── MissingDependencyError  an optional package is not installed     (ImportError)
     ├── DataError               the bytes are not what they claim        (ValueError)
     │   ├── FormatError         nothing readable, or a format unknown
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousSeriesError",
     "ArchiveError",
+    "AssociationError",
     "ClientClosedError",
     "CodecError",
     "DataError",
@@ -54,11 +59,14 @@ __all__ = [
     "NotFoundError",
     "SeriesError",
     "SeriesIOError",
+    "StatusError",
+    "StoreError",
     "TargetExistsError",
     "TooLargeError",
     "TransportError",
     "TruncatedError",
     "UnsortableSeriesError",
+    "UnsupportedByPeerError",
 ]
 
 
@@ -84,6 +92,37 @@ class TransportError(SeriesIOError, OSError):
 
 class ArchiveError(TransportError):
     """A zip file that is damaged, lies about itself, or wants a (different) password."""
+
+
+class AssociationError(TransportError):
+    """A DICOM peer that cannot be reached, rejects an association, or breaks one off.
+
+    :attr:`rejection` is result, source and reason (PS3.8 table 9-21) where it was rejected.
+    """
+
+    def __init__(self, message: str, rejection: tuple[int, int, int] | None = None) -> None:
+        super().__init__(message)
+        self.rejection = rejection
+
+
+class StatusError(TransportError):
+    """A DICOM peer answers a request with a failure; :attr:`status` says which (PS3.7 annex C)."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StoreError(TransportError):
+    """Instances that a DICOM peer has not stored; :attr:`failed` says which, and why."""
+
+    def __init__(self, message: str, failed: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.failed = tuple(failed)
+
+
+class UnsupportedByPeerError(TransportError):
+    """A DICOM peer does not offer what is needed; the text says what to configure."""
 
 
 class MissingDependencyError(SeriesIOError, ImportError):

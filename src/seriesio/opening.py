@@ -6,9 +6,11 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from posixpath import dirname, splitext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from . import registry
 from .errors import (
     AmbiguousSeriesError,
     DataError,
@@ -17,9 +19,9 @@ from .errors import (
     IncompleteSeriesWarning,
     NotFoundError,
 )
-from .registry import format_for, open_transport
+from .formats._guests import GuestFile, find_guests, load_guest, named
+from .registry import check_options, find_transport, format_for, guest_for
 from .report import Report
-from .series import Series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,34 +34,137 @@ if TYPE_CHECKING:
     from .location import URL
     from .offload import Workers
     from .progress import ProgressCallback
-    from .protocols import Inventory, Transport
+    from .protocols import Format, Guest, Inventory, SeriesSummary, Transport
+    from .registry import Target
 
-__all__ = ["Opening", "ambiguous", "closing", "plain_report"]
+__all__ = [
+    "Choice",
+    "Found",
+    "Opening",
+    "ambiguous",
+    "closing",
+    "plain_report",
+    "summaries",
+]
+
+NOT_DICOM: Final = "not DICOM"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What is behind URLs: series of DICOM, files of guest formats; and whose options are whose.
+
+    ``left``: options that no transport has taken.
+    """
+
+    inventory: Inventory
+    guests: tuple[GuestFile, ...]
+    left: Mapping[str, Any]
+
+    def close(self) -> None:
+        self.inventory.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomPart:
+    """A series of an inventory, or a part of it."""
+
+    uid: str
+    rows: NDArray[np.intp]
+
+
+Choice: TypeAlias = "DicomPart | GuestFile"
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The steps of opening that one and all have in common."""
+    """The steps of opening that one and all have in common.
+
+    ``format``: the only one to look for; None: DICOM, and guests where there is none of it.
+    """
 
     workers: Workers
     memory: int
     progress: ProgressCallback | None
+    format: str | None = None
 
-    async def scan(self, urls: Sequence[URL], options: Mapping[str, Any]) -> Inventory:
-        transports = [await open_transport(url, self.workers, options) for url in urls]
-        handler = await self.workers.run(format_for, "dicom")
-        async with aclosing(_chain(transports)) as blobs:
+    async def scan(self, urls: Sequence[URL], options: Mapping[str, Any]) -> Found:
+        """Look what is behind URLs.
+
+        Raises:
+            TypeError: an option that nobody takes.
+        """
+        ready = await self.workers.run(_resolved, urls, options, self.format)
+        handler, targets, wanted, left = ready
+        transports = [target.open(self.workers, options) for target in targets]
+        listed: list[list[Blob]] = [[] for _ in transports]
+        async with aclosing(_chain(transports, listed)) as blobs:
             inventory = await handler.scan(blobs, self.workers, self.progress)
-        for transport in transports:
-            for name, reason in transport.skipped:
-                inventory.skipped.setdefault(reason, []).append(name)
-        return inventory
+        try:
+            for transport in transports:
+                for name, reason in transport.skipped:
+                    inventory.skipped.setdefault(reason, []).append(name)
+            return Found(inventory, await self._guests(inventory, listed, wanted), left)
+        except BaseException:
+            inventory.close()
+            raise
 
-    def parts(
-        self, inventory: Inventory, select: Mapping[str, Any] | None, on_incomplete: str
+    async def _guests(
+        self,
+        inventory: Inventory,
+        listed: Sequence[Sequence[Blob]],
+        wanted: Mapping[str, Guest] | None,
+    ) -> tuple[GuestFile, ...]:
+        """The guests among what is no DICOM; counted as skipped, by format."""
+        names = set(inventory.skipped.get(NOT_DICOM, ()))
+        if not names or wanted == {}:
+            return ()
+        guests = registry.guests if wanted is None else partial(dict[str, "Guest"], wanted)
+        found: list[GuestFile] = []
+        for blobs in listed:
+            others = [blob for blob in blobs if blob.name in names]
+            found += await find_guests(others, guests, self.workers)
+        for file in found:
+            inventory.skipped.setdefault(file.format, []).append(file.name)
+        _leave_out(inventory, {blob.name for file in found for blob in file.files.values()})
+        return tuple(found)
+
+    async def chosen(
+        self, found: Found, select: Mapping[str, Any] | None, plan: PlanOptions
+    ) -> list[Choice]:
+        """As :meth:`choices`, in a worker thread: grouping thousands of headers takes its time."""
+        if not found.inventory.images:
+            return self.choices(found, select, plan)
+        return await self.workers.run_alone(self.choices, found, select, plan)
+
+    def choices(
+        self, found: Found, select: Mapping[str, Any] | None, plan: PlanOptions
+    ) -> list[Choice]:
+        """What can be opened; raises where there is none, or damaged files are not tolerated.
+
+        Files of guest formats are chosen where there is no DICOM image, where ``format`` asks
+        for theirs, or ``select`` for a name.
+        """
+        by_name = bool(select and "name" in select)
+        if self.format in (None, "dicom") and not by_name and not _only_guests(found):
+            found.inventory.group(plan)
+            parts = self._parts(found.inventory, select, plan.warn)
+            return [DicomPart(uid, rows) for uid, rows in parts.items()]
+        if found.inventory.failed and self.format is None and not plan.warn:
+            raise _damaged(found.inventory.failed)
+        chosen = named(found.guests, select)
+        if not chosen and found.guests:
+            listed = "".join(f"\n  {file}" for file in found.guests)
+            raise NotFoundError(f"no file has what select= asks for; there are:{listed}")
+        if not chosen:
+            wanted = f"of format {self.format} " if self.format else ""
+            raise FormatError(f"no readable image {wanted}was found: {_told(found.inventory)}")
+        return [*chosen]
+
+    def _parts(
+        self, inventory: Inventory, select: Mapping[str, Any] | None, tolerant: bool
     ) -> Mapping[str, NDArray[np.intp]]:
-        """The series to open; raises where there is none, or damaged files are not tolerated."""
-        if inventory.failed and (on_incomplete == "raise" or not inventory.images):
+        if inventory.failed and not (tolerant and inventory.images):
             raise _damaged(inventory.failed)
         parts = inventory.select(select)
         if not parts and select:
@@ -70,16 +175,109 @@ class Opening:
             raise FormatError(f"no readable image: {_told(inventory)}")
         return parts
 
-    async def load(self, inventory: Inventory, rows: NDArray[np.intp], plan: PlanOptions) -> Series:
-        handler = await self.workers.run(format_for, "dicom")
+    def listing(self, found: Found) -> list[SeriesSummary]:
+        """What is there: series of DICOM, or files of guest formats where there is none."""
+        parts = found.inventory.select(None)
+        own: list[Choice] = [DicomPart(uid, rows) for uid, rows in parts.items()]
+        return summaries(found, own or found.guests)
+
+    async def load(self, found: Found, choice: Choice, plan: PlanOptions) -> Volume:
+        """The volume of what was chosen.
+
+        Raises:
+            TypeError: an option that its format does not take.
+        """
+        if isinstance(choice, DicomPart):
+            check_options("a DICOM series", found.left, ())
+            return await self._load_dicom(found.inventory, choice.rows, plan)
+        takes = getattr(choice.guest, "read_options", None)
+        if takes is not None:
+            check_options(f"a file of format {choice.format}", found.left, takes)
+        values = {} if plan.rescale or "rescale" not in (takes or ()) else {"rescale": False}
+        return await self.workers.run(
+            load_guest,
+            choice,
+            {**found.left, **values},
+            _without(plain_report(found.inventory), choice),
+            self.memory,
+            plan.dtype,
+        )
+
+    async def _load_dicom(
+        self, inventory: Inventory, rows: NDArray[np.intp], plan: PlanOptions
+    ) -> Volume:
+        handler = _dicom()  # imported by now
         volume: Volume = await handler.load(
             inventory, rows, plan, self.workers, memory=self.memory, progress=self.progress
         )
         for told in _worrying(volume.report):
-            warnings.warn(told, IncompleteSeriesWarning, stacklevel=4)
+            warnings.warn(told, IncompleteSeriesWarning, stacklevel=6)
         if "empty" in inventory.skipped:
             volume = await self.workers.run(_with_empty_noted, volume, inventory, rows)
-        return Series(volume)
+        return volume
+
+
+def _dicom() -> Format:
+    return cast("Format", format_for("dicom"))
+
+
+def _resolved(
+    urls: Sequence[URL], options: Mapping[str, Any], name: str | None
+) -> tuple[Format, list[Target], dict[str, Guest] | None, dict[str, Any]]:
+    """All that has to be known before anything is read, with one hop to a thread."""
+    wanted = _wanted(name)
+    targets = [find_transport(url) for url in urls]
+    return _dicom(), targets, wanted, _left(targets, options, wanted)
+
+
+def _wanted(name: str | None) -> dict[str, Guest] | None:
+    """The guests to look for; None for all of them."""
+    return None if name is None else {} if name == "dicom" else {name: guest_for(name)}
+
+
+def _left(
+    targets: Sequence[Target], options: Mapping[str, Any], wanted: Mapping[str, Guest] | None
+) -> dict[str, Any]:
+    """The options that no transport takes by name.
+
+    Raises:
+        TypeError: one that no guest takes either.
+    """
+    taken = frozenset[str]().union(*(target.takes for target in targets))
+    left = {name: value for name, value in options.items() if name not in taken}
+    if not left or any(target.others for target in targets):
+        return left
+    asked = registry.guests() if wanted is None else wanted
+    known = [getattr(guest, "read_options", left) for guest in asked.values()]
+    schemes = " or ".join(sorted({target.location.scheme for target in targets}))
+    if left.keys() - taken.union(*known):
+        check_options(f"a {schemes} location", left, taken)
+    return left
+
+
+def _without(report: Report, file: GuestFile) -> Report:
+    """A report that does not count a file as skipped."""
+    names = {
+        reason: tuple(name for name in names if reason != file.format or name != file.name)
+        for reason, names in report.skipped_names.items()
+    }
+    counts = {reason: count - (reason == file.format) for reason, count in report.skipped.items()}
+    return replace(
+        report,
+        skipped={reason: count for reason, count in counts.items() if count},
+        skipped_names={reason: found for reason, found in names.items() if found},
+    )
+
+
+def _only_guests(found: Found) -> bool:
+    return bool(found.guests) and not found.inventory.images
+
+
+def _leave_out(inventory: Inventory, names: set[str]) -> None:
+    """Names that turned out to be guests are no longer just "not DICOM"."""
+    left = [name for name in inventory.skipped.pop(NOT_DICOM) if name not in names]
+    if left:
+        inventory.skipped[NOT_DICOM] = left
 
 
 def _worrying(report: Report) -> Iterator[str]:
@@ -109,10 +307,13 @@ def _kind(name: str) -> tuple[str, str]:
     return dirname(name), splitext(name)[1].lower()
 
 
-async def _chain(transports: Iterable[Transport]) -> AsyncGenerator[Blob, None]:
-    for transport in transports:
+async def _chain(
+    transports: Iterable[Transport], listed: Sequence[list[Blob]]
+) -> AsyncGenerator[Blob, None]:
+    for transport, seen in zip(transports, listed, strict=True):
         async with closing(transport.read()) as blobs:
             async for blob in blobs:
+                seen.append(blob)
                 yield blob
 
 
@@ -140,14 +341,27 @@ def _damaged(failed: Sequence[tuple[str, SeriesIOError]]) -> SeriesIOError:
     )
 
 
-def ambiguous(inventory: Inventory, parts: Mapping[str, NDArray[np.intp]]) -> AmbiguousSeriesError:
-    summaries = [inventory.summary(uid, rows) for uid, rows in parts.items()]
-    listed = "".join(f"\n  {summary}" for summary in summaries)
+def summaries(found: Found, choices: Sequence[Choice]) -> list[SeriesSummary]:
+    """What a listing says of each choice."""
+    return [
+        found.inventory.summary(choice.uid, choice.rows)
+        if isinstance(choice, DicomPart)
+        else choice.summary
+        for choice in choices
+    ]
+
+
+def ambiguous(found: Found, choices: Sequence[Choice]) -> AmbiguousSeriesError:
+    known = summaries(found, choices)
+    listed: Sequence[object] = known
+    picks, what = 'select={"SeriesNumber": 4} or select={"SeriesInstanceUID": "..."}', "series"
+    if not isinstance(choices[0], DicomPart):
+        listed, picks, what = choices, 'select={"name": "..."}', "files, each a series,"
+    lines = "".join(f"\n  {line}" for line in listed)
     return AmbiguousSeriesError(
-        f"{len(summaries)} series are there:{listed}\n"
-        'select= picks one, as select={"SeriesNumber": 4} or '
-        'select={"SeriesInstanceUID": "..."}; open_all opens them all',
-        summaries,
+        f"{len(known)} {what} are there:{lines}\n"
+        f"select= picks one, as {picks}; open_all opens them all",
+        known,
     )
 
 

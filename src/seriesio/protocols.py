@@ -165,6 +165,10 @@ class Inventory(Protocol):
     @property
     def images(self) -> int: ...
 
+    def group(self, options: PlanOptions) -> None:
+        """Say what makes a series: its UID, unless the options split or join them."""
+        ...
+
     def select(self, select: Mapping[str, Any] | None) -> Mapping[str, NDArray[np.intp]]:
         """The series (UID → instances) whose attributes have the selected values."""
         ...
@@ -224,6 +228,14 @@ class Guest(Protocol):
 
     Blocking and without state: its calls run in worker threads. Entry points of the group
     ``seriesio.formats`` name classes that are made without arguments.
+
+    A guest may have, as attributes of its class, what it takes (where it says nothing it gets
+    all options and judges them itself):
+
+    - ``extensions``: of its main file, as ``(".nii", ".nii.gz")``. A target with one of them is
+      a file: ``write`` gets its name without it, and ``options["extension"]`` is what it was;
+    - ``read_options``, ``write_options``: names of the options that they take;
+    - ``placed``: False if it keeps no place: uneven slices are no error then.
     """
 
     def claims(self, name: str, head: bytes) -> bool:
@@ -231,7 +243,10 @@ class Guest(Protocol):
         ...
 
     def companions(self, name: str, head: bytes) -> Sequence[str]:
-        """Names of further files in the same directory that would belong to this one."""
+        """Names of further files in the same directory that would belong to this one.
+
+        ``files`` of :meth:`read` has those that are there, by the names given here.
+        """
         ...
 
     def read(

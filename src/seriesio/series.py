@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ._series_array import SeriesArray
+from ._series_geometry import SeriesGeometry
+from ._series_interop import SeriesInterop
 from .dicom.hints import hint_for
-from .dicom.indexing import same_place, take
 from .dicom.keywords import camel_case, keyword_for, tag_for
-from .errors import HeaderError, InconsistentSeriesError
+from .errors import HeaderError
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from pydicom.dataset import Dataset
 
     from .client import Client
-    from .dicom.header import Header
     from .dicom.sorting import Axis
-    from .dicom.volume import Volume
     from .location import URL
     from .progress import ProgressCallback
     from .protocols import Receipt
     from .report import Report
 
-__all__ = ["Series"]
+__all__ = ["Series", "volume_in"]
 
 
-class Series(NDArrayOperatorsMixin):
+class Series(SeriesArray, SeriesGeometry, SeriesInterop):
     """One whole imaging series as a sorted, georeferenced array.
 
     Any DICOM keyword is an attribute, in camelCase (``patientName``, ``sopInstanceUID``) or as
     DICOM spells it (``PatientName``), to read and to set. An attribute that differs between
     instances answers with the first; ``series.header.values("AcquisitionTime")`` gives all.
     """
-
-    _volume: Volume
-
-    def __init__(self, volume: Volume) -> None:
-        object.__setattr__(self, "_volume", volume)
 
     # --- opening and writing ------------------------------------------------------------------
 
@@ -53,6 +48,8 @@ class Series(NDArrayOperatorsMixin):
         *,
         client: Client | None = None,
         select: Mapping[str, Any] | None = None,
+        template: URL | Series | Dataset | None = None,
+        geometry: URL | Series | ArrayLike | None = None,
         rescale: bool = True,
         dtype: DTypeLike | None = None,
         on_incomplete: Literal["raise", "warn"] = "raise",
@@ -61,6 +58,9 @@ class Series(NDArrayOperatorsMixin):
     ) -> Series:
         """Open the one series behind a URL.
 
+        Files without a DICOM header (NIfTI, MetaImage, NRRD, MATLAB, PostScript) open where there
+        is no DICOM image: each is a series, with its companions beside it.
+
         Args:
             url: a path or URL, or a list of them: a file, a directory tree, ``file.zip``,
                 ``file.zip?directory&pattern``.
@@ -68,7 +68,14 @@ class Series(NDArrayOperatorsMixin):
                 several with commas.
             client: whose limits and threads to use; a short-lived one by default.
             select: attributes that the series (or the part of it) must have, as
-                ``{"SeriesNumber": 4}``.
+                ``{"SeriesNumber": 4}``; ``{"name": "x.nii"}`` picks a file without DICOM header.
+            template: a series (or its URL) or a pydicom Dataset whose patient, study, equipment,
+                frame of reference and acquisition the voxels get, each slice as an instance with
+                new UIDs. Pixels, place and axes stay those of the opened series; slices run along
+                the normal then, times count from the template's. Where neither place nor spacing
+                is known and the size is the template's, so is the place.
+            geometry: a series (or its URL) of as many slices, rows and columns, or a (4, 4)
+                affine, LPS in mm: where the voxels are said to lie.
             rescale: False for stored values, without RescaleSlope and RescaleIntercept (PS3.3
                 section C.11.1) and without conversion of colours.
             dtype: of the array; by default the smallest integer type that holds all values,
@@ -76,7 +83,8 @@ class Series(NDArrayOperatorsMixin):
             on_incomplete: "warn" hands over what is there; ``series.report`` says what is not.
             progress: called in the event loop with a :class:`~seriesio.Progress`.
             **options: ``slice_tolerance`` (mm), ``dir_cosine_tolerance``; the transport's, as
-                ``password=`` of a zip.
+                ``password=`` of a zip; ``format="nifti"``: open files of that format only; that
+                format's own, as ``resolution=`` of PostScript.
 
         Raises:
             NotFoundError: nothing is there, or nothing that ``select`` asks for.
@@ -84,11 +92,14 @@ class Series(NDArrayOperatorsMixin):
             IncompleteSeriesError: slices are missing or doubled.
             InconsistentSeriesError, UnsortableSeriesError: the instances make no one volume.
             DataError, TransportError: damaged or unreadable files.
+            HeaderError, EncodeError: the template cannot give these voxels a header.
         """
         from .client import Client  # the client makes series: one of the two must import late
 
         arguments: dict[str, Any] = {
             "select": select,
+            "template": template,
+            "geometry": geometry,
             "rescale": rescale,
             "dtype": dtype,
             "on_incomplete": on_incomplete,
@@ -125,6 +136,60 @@ class Series(NDArrayOperatorsMixin):
             async for series in found:
                 yield series
 
+    @classmethod
+    def from_array(
+        cls,
+        array: ArrayLike,
+        *,
+        template: Series | Dataset | None = None,
+        geometry: Series | ArrayLike | None = None,
+        spacing: Sequence[float] | None = None,
+        affine: ArrayLike | None = None,
+        axes: Sequence[str | Axis] | None = None,
+    ) -> Series:
+        """A series of computed data; the array is not copied.
+
+        Without a template it has no DICOM header: it can be computed with and written in other
+        formats. With one, its header is made at once, in this thread: some 0.5 ms a slice.
+
+        Args:
+            array: (…, slices, rows, columns), or (rows, columns); rgb behind, if ``axes`` says
+                so or the template has it.
+            template: as in :meth:`open`; the data count as computed from a series given here:
+                Image Type DERIVED, Source Image Sequence (PS3.3 section C.7.6.1). Its further
+                axes are taken where they have the same lengths, and its place where none is
+                given and the size is the same.
+            geometry: as in :meth:`open`.
+            spacing: (dz, dy, dx) in mm, where nothing is known of the place.
+            affine: as ``geometry``.
+            axes: names of the axes before the slices, or whole ones with values; those of
+                slice, row, column and rgb may stand behind. One without a name is "time".
+
+        Raises:
+            TypeError: a URL: opening waits, ``Series.open`` does that.
+            ValueError: arguments that contradict each other or the array's shape.
+            InconsistentSeriesError: no affine, or a geometry of another size.
+            HeaderError, EncodeError: the template cannot give these voxels a header.
+        """
+        from .dicom.making import make_volume, place_of, template_of
+
+        for name, given in (("template", template), ("geometry", geometry)):
+            if isinstance(given, str | os.PathLike):
+                raise TypeError(
+                    f"{name}= is a URL: from_array does not wait; await Series.open(url) first"
+                )
+        like, place = volume_in(template), volume_in(geometry)
+        found = make_volume(
+            array,
+            template=template_of(like, source=isinstance(template, Series)),
+            like=like if isinstance(template, Series) else None,
+            place=place_of(place),
+            spacing=spacing,
+            affine=affine,
+            axes=axes,
+        )
+        return cls(found)
+
     async def write(
         self,
         url: URL,
@@ -138,6 +203,10 @@ class Series(NDArrayOperatorsMixin):
     ) -> Receipt:
         """Write the series into a directory or a zip file.
 
+        Other formats than DICOM hold the voxels, their place and axes, and no header. Their file
+        is that of the URL, if it ends as theirs do (``x.nii.gz``; ``formats`` may be left out
+        then); else it lies in the directory or zip, named after series number and description.
+
         An unchanged series is written with its own UIDs, byte for byte. A changed one has new
         ones (``keep_uid=True`` keeps the old); only its changed elements are new.
 
@@ -145,16 +214,19 @@ class Series(NDArrayOperatorsMixin):
             url: a directory, made if need be, to which files are added under free names; a
                 file (a name that ends in ``.dcm``) for a series of one instance; a zip, made
                 or appended to; ``file.zip?directory``.
-            formats: names of formats; ``["dicom"]`` by default.
+            formats: the name of a format, as ``["nifti"]``; ``["dicom"]`` by default.
             client: whose limits and threads to use; a short-lived one by default.
             keep_uid: keep the UIDs of a changed series.
             overwrite: write the usual names, replacing what has them.
             progress: called in the event loop with a :class:`~seriesio.Progress`.
-            **options: the transport's, as ``compression="stored"`` of a zip.
+            **options: the transport's, as ``compression="stored"`` of a zip; in other formats
+                than DICOM ``name=`` (of the file, without extension), ``accept_uneven_slices=``
+                (as if they were even), and the format's own.
 
         Raises:
             TargetExistsError: something would be replaced, and ``overwrite`` is false.
             EncodeError: voxels that the format cannot hold.
+            HeaderError: DICOM of a series that has no DICOM header.
             TransportError: the bytes cannot be written. Nothing is left half written.
         """
         from .client import Client
@@ -171,85 +243,10 @@ class Series(NDArrayOperatorsMixin):
         async with Client() as own:
             return await own.write(self, url, **arguments)
 
-    # --- the array ----------------------------------------------------------------------------
-
     @property
-    def array(self) -> NDArray[Any]:
-        """The voxels themselves, no copy: further axes, then slice, row, column (and rgb)."""
-        return self._volume.array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._volume.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._volume.array.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self._volume.array.ndim
-
-    def __len__(self) -> int:
-        return len(self._volume.array)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[place] for place in range(len(self)))
-
-    def __bool__(self) -> bool:
-        """As numpy has it: an array of several values is neither true nor false."""
-        return bool(self.array)
-
-    def __contains__(self, value: object) -> bool:
-        return value in self.array
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.array, dtype=dtype, copy=copy)
-
-    def __getitem__(self, index: Any) -> Any:
-        """What keeps its place in space is a Series, the rest a plain array; a view if it can."""
-        index = _plain_index(index)
-        found = take(self._volume, index)
-        return self.array[index] if found is None else Series(found)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.array[_plain_index(index)] = _plain(value)
-        self.header.renew_uids()
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """A result that keeps the place of its operands is a Series, any other a plain array.
-
-        Raises:
-            InconsistentSeriesError: operands that lie in different places.
-        """
-        out: tuple[Any, ...] = kwargs.get("out", ())
-        together = [value for value in (*inputs, *out) if isinstance(value, Series)]
-        if method == "__call__":
-            _check_together(together)
-        kwargs = {name: _plain(value) for name, value in kwargs.items()}
-        if out:
-            kwargs["out"] = tuple(map(_plain, out))
-        result = getattr(ufunc, method)(*map(_plain, inputs), **kwargs)
-        if method == "at":
-            _touch(inputs[:1])
-        if out:
-            return _written_into(result, out)
-        if method != "__call__":
-            return result
-        if isinstance(result, tuple):
-            return tuple(_placed(part, together) for part in result)
-        return _placed(result, together)
-
-    # --- copies -------------------------------------------------------------------------------
-
-    def __copy__(self) -> Series:
-        """Another series with a header of its own, over the same voxels."""
-        return Series(replace(self._volume, header=self.header.copy()))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Series:
-        """An independent series with voxels of its own."""
-        array = self.array.copy()
-        return Series(replace(self._volume, array=array, header=self.header.copy()))
+    def report(self) -> Report:
+        """What happened while the series was opened."""
+        return self._volume.report
 
     def __reduce__(self) -> tuple[Any, ...]:
         from .dicom.pickling import state_of
@@ -258,82 +255,37 @@ class Series(NDArrayOperatorsMixin):
         self.header.settle()  # from now on two series have the present UIDs
         return _restored, (state_of(self._volume),)
 
-    # --- geometry and sorting -----------------------------------------------------------------
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """(dz, dy, dx) in mm: from slice to slice, row to row, column to column.
-
-        dz is the length of the step from a slice's first voxel to the next one's: along the
-        tilt, where a gantry was tilted. ``sliceLocations`` are distances along the normal.
-        """
-        return self._volume.geometry.spacing
-
-    @property
-    def affine(self) -> NDArray[np.float64]:
-        """(4, 4): (column, row, slice, 1) to (x, y, z, 1) in mm, patient coordinates (LPS).
-
-        PS3.3 section C.7.6.2.1.1; sheared where a gantry was tilted.
-        """
-        return self._volume.geometry.affine
-
-    @property
-    def transformationMatrix(self) -> NDArray[np.float64]:
-        """(4, 4): (slice, row, column, 1) to (z, y, x, 1) in mm, the affine in reversed order."""
-        order = [2, 1, 0, 3]
-        return self.affine[np.ix_(order, order)]
-
-    @property
-    def orientation(self) -> NDArray[np.float64]:
-        """(6,) direction cosines of rows, then of columns (Image Orientation (Patient))."""
-        return self._volume.geometry.orientation.copy()
-
-    @property
-    def imagePositions(self) -> NDArray[np.float64]:
-        """(slices, 3) x, y, z of each slice's first voxel, in mm."""
-        return self._volume.geometry.positions.copy()
-
-    @property
-    def sliceLocations(self) -> NDArray[np.float64]:
-        """(slices,) distances along the normal, in mm."""
-        return self._volume.geometry.slice_locations
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        """One for each dimension: name, unit and values."""
-        return self._volume.axes
-
-    @property
-    def tags(self) -> dict[str, NDArray[np.float64]]:
-        """The values of the axes before the slices, by name: ``{"time": …}``."""
-        leading = self._volume.axes[: self._volume.leading]
-        return {axis.name: axis.values for axis in leading if axis.name != "slice"}
-
-    @property
-    def timeline(self) -> NDArray[np.float64]:
-        """(times,) seconds from the first; one zero where there is no axis of time."""
-        for name, scale in (("time", 1.0), ("triggertime", 1e-3)):
-            if name in self.tags:
-                values = self.tags[name]
-                return np.asarray((values - values[0]) * scale)
-        return np.zeros(1)
-
-    @property
-    def bvalues(self) -> NDArray[np.float64]:
-        """(b values,) in s/mm²; empty where there is no such axis."""
-        return self.tags.get("b", np.empty(0))
-
-    @property
-    def report(self) -> Report:
-        """What happened while the series was opened."""
-        return self._volume.report
-
     # --- the header ---------------------------------------------------------------------------
 
-    @property
-    def header(self) -> Header:
-        """The attributes of the series and of its instances."""
-        return self._volume.header
+    async def anonymize(
+        self,
+        *,
+        seed: str | bytes | None = None,
+        uid_map: MutableMapping[str, str] | None = None,
+        keep: Iterable[str | int | tuple[int, int]] = (),
+    ) -> Series:
+        """Another series over the same voxels, without what identifies the patient.
+
+        By the Basic Application Level Confidentiality Profile (PS3.15 annex E), its table by the
+        package dicom-anonymizer: what it lists is removed, emptied or replaced, in sequences too;
+        private and unknown elements, overlays, and all behind the pixels go; UIDs are new ones.
+        Patient ID becomes a pseudonym that keeps patients apart. Of a Siemens mosaic stays how it
+        is tiled. The pixels are not looked at: ``report.notes`` says whether they may show text.
+
+        Args:
+            seed: a secret; with the same one, equal UIDs and patients become equal ones in
+                several series. A random one by default.
+            uid_map: old UID → new UID: goes before, and is filled with what is made.
+            keep: attributes to keep against the profile (``["PatientSex", "StudyDate"]``).
+
+        Raises:
+            MissingDependencyError: the extra "anonymize" is not installed.
+            HeaderError: the series has no DICOM header, or ``keep`` names no attribute.
+            DicomError: a header that cannot be taken apart.
+        """
+        from .anonymize import anonymized
+
+        return Series(await anonymized(self._volume, seed=seed, uid_map=uid_map, keep=keep))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or tag_for(name) is None:
@@ -341,7 +293,7 @@ class Series(NDArrayOperatorsMixin):
         missing = object()
         value = self.header.get(name, missing)
         if value is missing:
-            raise AttributeError(f"the series has no attribute {name!r}", name=name, obj=self)
+            raise AttributeError(self.header.why_missing(name), name=name, obj=self)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -407,48 +359,6 @@ def _restored(state: tuple[Any, ...]) -> Series:
     return Series(restored(state))
 
 
-def _plain(value: Any) -> Any:
-    return value.array if isinstance(value, Series) else value
-
-
-def _plain_index(index: Any) -> Any:
-    """An index without series (masks) in it."""
-    return tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index)
-
-
-def _touch(values: Iterable[Any]) -> None:
-    """Series that were computed in place: their voxels have changed."""
-    for series in values:
-        if isinstance(series, Series):
-            series.header.renew_uids()
-
-
-def _written_into(result: Any, out: tuple[Any, ...]) -> Any:
-    """What ``out=`` returns: the very objects that were given."""
-    _touch(out)
-    if not isinstance(result, tuple):
-        return result if out[0] is None else out[0]
-    return tuple(part if given is None else given for part, given in zip(result, out, strict=True))
-
-
-def _placed(result: Any, operands: Sequence[Series]) -> Any:
-    """A result of the shape of an operand lies where that does."""
-    for series in operands:
-        if np.shape(result) == series.shape and result.dtype.kind in "biuf":
-            return Series(series._volume.with_array(result))
-    return result
-
-
-def _check_together(operands: Sequence[Series]) -> None:
-    """Voxels that are computed with each other must lie in the same place."""
-    if not operands:
-        return
-    first = operands[0]._volume
-    for other in operands[1:]:
-        volume = other._volume
-        if first.rows_and_columns != volume.rows_and_columns or not same_place(
-            first.geometry, volume.geometry
-        ):
-            raise InconsistentSeriesError(
-                "the two series lie in different places; compute with their .array if that is meant"
-            )
+def volume_in(given: Any) -> Any:
+    """The volume of a series; anything else as it is."""
+    return given._volume if isinstance(given, Series) else given

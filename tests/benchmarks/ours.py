@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ __all__ = ["open_now", "opener", "threads", "voxels", "write", "write_changed"]
 
 
 def threads() -> int:
-    """As many worker threads as the library takes; the peers get the same number."""
-    from seriesio.offload import default_threads
-
-    return default_threads()
+    """As many threads as there are processors: what the peers get."""
+    try:
+        return max(len(os.sched_getaffinity(0)), 2)
+    except AttributeError:  # no affinity on this platform
+        return os.cpu_count() or 2
 
 
 def opener(path: Path) -> Callable[[], Coroutine[Any, Any, Any]]:

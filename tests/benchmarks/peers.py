@@ -22,6 +22,7 @@ __all__ = [
     "copy_files",
     "dicomsdl_4d",
     "dicomsdl_stack",
+    "dicomsdl_values",
     "imagedata_open",
     "imagedata_write",
     "inflate",
@@ -76,13 +77,22 @@ def _split(items: list[Any], parts: int) -> list[list[Any]]:
 
 
 def dicomsdl_stack(directory: Path) -> Array:
-    """Stored values by position; rescaling would only make it slower."""
+    """Stored values by position: less than what we do, which is to rescale them."""
+    return _dicomsdl(directory, storedvalue=True)
+
+
+def dicomsdl_values(directory: Path) -> Array:
+    """Values by position, as dicomsdl gives them unless told otherwise: rescaled, as floats."""
+    return _dicomsdl(directory)
+
+
+def _dicomsdl(directory: Path, **options: bool) -> Array:
     import dicomsdl
 
     found = []
     for entry in os.scandir(directory):
         dataset = dicomsdl.open(entry.path)
-        found.append((dataset.ImagePositionPatient[2], dataset.pixelData(storedvalue=True)))
+        found.append((dataset.ImagePositionPatient[2], dataset.pixelData(**options)))
     found.sort(key=lambda pair: pair[0])
     return np.stack([pixels for _, pixels in found])
 

@@ -104,6 +104,8 @@ def _shown(value: float | None, figure: str) -> str:
         return f"{value:.0f}"
     if figure in ("peak", "size"):
         return f"{value / 1e6:.1f} MB"
+    if abs(value) < 1e-3:
+        return f"{value * 1e6:.1f} µs"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.1f} ms"
 
 

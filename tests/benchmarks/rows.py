@@ -14,7 +14,8 @@ import numpy as np
 from . import checks, ours, peers
 from .child import IMPORTS, import_seconds, in_child, loaded_early
 from .data import Case, Corpus
-from .measure import Contender, Scratch, constant, timed, timed_await
+from .measure import Contender, Figures, Scratch, constant, timed, timed_await
+from .overhead import overheads, small_series
 
 __all__ = ["OURS", "ROWS", "Limit", "Row", "Stage"]
 
@@ -75,6 +76,7 @@ def _directory(stage: Stage) -> list[Contender]:
         _opening(case),
         Contender("bare preadv", timed(bare), lambda: checks.same_bytes(bare(), case.files())),
         _reader("dicomsdl", partial(peers.dicomsdl_stack, case.path), case.stored),
+        _reader("dicomsdl, rescaled", partial(peers.dicomsdl_values, case.path), case.values),
         _imagedata(case),
         Contender(
             "SimpleITK",
@@ -220,6 +222,15 @@ def _stall(stage: Stage) -> list[Contender]:
     ]
 
 
+def _overhead(stage: Stage) -> list[Contender]:
+    series = cache(partial(small_series, stage.corpus.ct().path))
+
+    def most() -> Figures:
+        return {"time": max(overheads(series()).values())}
+
+    return [Contender(OURS, most), constant("bound", {"time": 20e-6})]
+
+
 _IMAGEDATA_SIZE = Limit("imagedata", 1.1, "≤ 1.1 × the size", "size")
 
 ROWS: tuple[Row, ...] = (
@@ -293,5 +304,11 @@ ROWS: tuple[Row, ...] = (
         "eight directories at once: stall of the event loop",
         _stall,
         (Limit("bound", 1.0, "p99 ≤ 5 ms", "p99"), Limit("bound", 1.0, "max ≤ 30 ms", "max")),
+    ),
+    Row(
+        "overhead",
+        "the most that indexing, arithmetic or an attribute adds to numpy",
+        _overhead,
+        (Limit("bound", 1.0, "≤ 20 µs"),),
     ),
 )

@@ -249,6 +249,16 @@ async def test_a_target_that_is_no_directory(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
+async def test_a_new_directory_with_a_slash(tmp_path: Path) -> None:
+    """A slash at the end of a new directory's name changes nothing, nor do two."""
+    await written(Path(f"{tmp_path}/new"), {"a": b"1"})
+    for end in ("/", "//"):
+        target = FileTransport(parse_location(f"{tmp_path}/deep{len(end)}/er{end}"), Workers(2))
+        assert (await target.write(given({"a": b"1"}))).count == 1
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("a"))
+    assert files == ["deep1/er/a", "deep2/er/a", "new/a"]
+
+
 async def test_overwriting_a_directory(tmp_path: Path) -> None:
     """A directory that has the name of a file to come is never replaced."""
     (tmp_path / "1").mkdir()

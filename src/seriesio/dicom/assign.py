@@ -6,16 +6,15 @@ the value.
 
 from __future__ import annotations
 
-import copy
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import pack
 from typing import Any, Final
 
 import numpy as np
 from pydicom import config
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
@@ -25,9 +24,13 @@ from pydicom.valuerep import DSfloat
 
 from ..errors import HeaderError
 from . import charset
+from .attributes import as_tag
+from .copies import copied
+from .element_header import element_header
+from .items import charset_of, decoded, raw_bytes
 from .keywords import keyword_for
 from .values import BROKEN, person_name
-from .vr import NUMBERS, SINGLE, STRINGS, TEXT, dictionary_vm
+from .vr import KNOWN, NUMBERS, SINGLE, STRINGS, TEXT, dictionary_vm, dictionary_vr
 
 __all__ = ["encode", "holds", "normalise"]
 
@@ -73,10 +76,12 @@ def normalise(tag: int, vr: str, value: Any) -> Any:
         HeaderError: the element cannot hold it.
     """
     try:
-        plain = _items(value) if vr == "SQ" else _plain(vr, value)
+        plain = _items(tag, value) if vr == "SQ" else _plain(vr, value)
         element = DataElement(tag, vr, plain, validation_mode=config.RAISE)
         if not _clean(vr, element.value):
             raise ValueError
+    except HeaderError:
+        raise
     except BROKEN:
         raise _unfit(tag, vr) from None  # without its cause: pydicom's messages quote the value
     _check_multiplicity(tag, vr, element)
@@ -122,14 +127,33 @@ def _moment(value: datetime.date | datetime.time) -> str:
     return value.strftime("%H%M%S.%f" if isinstance(value, datetime.time) else "%Y%m%d")
 
 
-def _items(value: Any) -> Items:
-    """Datasets of our own, decoded: raw bytes in them may be of another character set."""
-    items = Items(copy.deepcopy([value] if isinstance(value, Dataset) else list(value or ())))
+def _items(tag: int, value: Any) -> Items:
+    """Datasets of our own; what nobody has decoded stays bytes."""
+    listed = [value] if isinstance(value, Dataset | Mapping) else list(value or ())
+    items = Items(_dataset(tag, item) if isinstance(item, Mapping) else item for item in listed)
+    items = Items(copied("SQ", items))
     for item in items:
-        for element in item.iterall():
+        for element in decoded(item):
             if not _clean(str(element.VR), element.value):
                 raise ValueError
     return items
+
+
+def _dataset(tag: int, item: Mapping[Any, Any]) -> Dataset:
+    """An item out of a mapping from keywords or tags to values."""
+    dataset = Dataset()
+    for name, value in item.items():
+        inner = as_tag(name)
+        vr = dictionary_vr(inner).split(" or ")[0]
+        if vr not in KNOWN:
+            raise HeaderError(
+                f"{keyword_for(tag)}: {keyword_for(inner)} in it has no known VR: give a Dataset"
+            )
+        try:
+            dataset.add_new(inner, vr, normalise(inner, vr, value))
+        except HeaderError as error:
+            raise HeaderError(f"{keyword_for(tag)}: in an item: {error}") from None
+    return dataset
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -182,10 +206,18 @@ def holds(vr: str, value: Any, codecs: Sequence[str]) -> bool:
 
 
 def _item_holds(item: Dataset, codecs: Sequence[str]) -> bool:
+    codecs = _own_codecs(item, codecs)
+    if charset_of(item) == tuple(codecs):
+        elements = [element for element in item.values() if isinstance(element, DataElement)]
+    else:
+        elements = list(item)
+    return all(holds(str(element.VR), element.value, codecs) for element in elements)
+
+
+def _own_codecs(item: Dataset, codecs: Sequence[str]) -> Sequence[str]:
+    """Those of an item's character set, if it has one of its own."""
     own = item.get("SpecificCharacterSet")
-    if own:
-        codecs = charset.codecs_for((own,) if isinstance(own, str) else tuple(own))
-    return all(holds(str(element.VR), element.value, codecs) for element in item)
+    return charset.codecs_for((own,) if isinstance(own, str) else tuple(own)) if own else codecs
 
 
 def encode(
@@ -203,6 +235,8 @@ def encode(
             return _packed(vr, value, little)
         if vr in TEXT:
             return _even(_text(tag, vr, value, codecs), vr)
+        if vr == "SQ":
+            return _sequence(value, implicit, little, codecs)
         return _written(tag, vr, value, implicit, little, codecs)
     except HeaderError:
         raise
@@ -247,18 +281,51 @@ def _speechless(tag: int) -> HeaderError:
     return HeaderError(f"{keyword_for(tag)}: has characters that its character set does not have")
 
 
+def _sequence(items: Any, implicit: bool, little: bool, codecs: Sequence[str]) -> bytes:
+    """Items of defined lengths, each of elements in ascending order (PS3.5 section 7.5)."""
+    order = "<" if little else ">"
+    parts: list[bytes] = []
+    for item in items or ():
+        data = b"".join(_elements(item, implicit, little, _own_codecs(item, codecs)))
+        parts += (pack(f"{order}HHL", 0xFFFE, 0xE000, len(data)), data)
+    return b"".join(parts)
+
+
+def _elements(
+    item: Dataset, implicit: bool, little: bool, codecs: Sequence[str]
+) -> Iterator[bytes]:
+    """The elements of an item; those that still are bytes of this syntax as they are."""
+    own = charset_of(item)
+    for tag, element in sorted(item.items()):
+        if isinstance(element, RawDataElement):
+            value = raw_bytes(element, own, implicit, little, codecs)
+            if value is not None:
+                yield element_header(int(tag), element.VR or "", len(value), implicit, little)
+                yield value
+                continue
+        yield _nested(item[tag], implicit, little, codecs)
+
+
+def _nested(element: DataElement, implicit: bool, little: bool, codecs: Sequence[str]) -> bytes:
+    tag, vr, value = int(element.tag), str(element.VR), element.value
+    if " or " in vr:  # PS3.5 section 8, annex A
+        vr = "OW" if isinstance(value, bytes) else "SS" if _negative(value) else "US"
+    data = encode(tag, vr, value, implicit, little, codecs)
+    return element_header(tag, vr, len(data), implicit, little) + data
+
+
+def _negative(value: Any) -> bool:
+    parts = value if isinstance(value, list | MultiValue) else [value]
+    return any(isinstance(part, int) and part < 0 for part in parts)
+
+
 def _written(
     tag: int, vr: str, value: Any, implicit: bool, little: bool, codecs: Sequence[str]
 ) -> bytes:
     """pydicom's encoding of a value."""
-    if not holds(vr, value, codecs):
-        raise _speechless(tag)
     buffer = DicomBytesIO()
     buffer.is_little_endian = little
-    # Only in sequences does it matter; else 4 bytes for the length hold any value.
-    buffer.is_implicit_VR = implicit or vr != "SQ"
-    # A copy: pydicom keeps encoded names and decided VRs in the datasets that it writes.
-    value = copy.deepcopy(value) if vr == "SQ" else value
+    buffer.is_implicit_VR = True  # 4 bytes for the length hold any value
     element = DataElement(tag, vr, value, already_converted=True)
     write_data_element(buffer, element, list(codecs))
-    return buffer.getvalue()[8 if buffer.is_implicit_VR else 12 :]
+    return buffer.getvalue()[8:]

@@ -3,64 +3,41 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID, uuid5
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import DicomError, HeaderError
-from .keywords import tag_for
+from .instance import SERIES_UID, SOP_UID, Instance, NewUIDs, as_dataset
+from .keywords import keyword_for, tag_for
 from .part10 import PIXEL_TAGS
+from .places import Indices, Places, instances_at
 from .splice import Change, splice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from .part10 import RawHeader
+    from .raw import RawHeader
+    from .volume import Volume
 
-__all__ = ["SERIES_UID", "SOP_UID", "Attributes", "Instance", "Name", "NewUIDs", "as_tag"]
+__all__ = [
+    "NO_HEADER",
+    "SERIES_UID",
+    "SOP_UID",
+    "Attributes",
+    "Instance",
+    "Name",
+    "NewUIDs",
+    "as_tag",
+    "nowhere",
+]
+
+NO_HEADER: Final = "this series has no DICOM header: template= gives it one"
 
 Name: TypeAlias = "str | int | tuple[int, int]"
 
-SERIES_UID, SOP_UID = 0x0020000E, 0x00080018
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """One instance as it was read.
-
-    ``raw`` is its header, ``tail`` what follows the pixel value in the file. ``encoded`` keeps
-    the pixel value itself where the voxels cannot give it back (compressed, converted colour),
-    ``whole`` the whole file where it is deflated.
-    """
-
-    raw: RawHeader
-    tail: bytes = field(default=b"", repr=False)
-    encoded: bytes | None = field(default=None, repr=False)
-    whole: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class NewUIDs:
-    """Fresh UIDs, made of UUIDs (PS3.5 section B.2); those of instances when asked for.
-
-    ``claims`` is one for all headers that have the same ``base``: for places whose instances
-    were handed out, the pixels that they had, and who did it.
-    """
-
-    base: UUID
-    places: Sequence[int]
-    claims: dict[int, tuple[Any, object]] = field(default_factory=dict, repr=False)
-
-    @property
-    def series(self) -> str:
-        return f"2.25.{self.base.int}"
-
-    def instance(self, index: int) -> str:
-        return f"2.25.{uuid5(self.base, str(self.places[index])).int}"
 
 
 class Attributes:
@@ -68,16 +45,27 @@ class Attributes:
 
     An attribute is named by its DICOM keyword, by the camelCase of it, or by its tag as
     0xGGGGEEEE or (group, element). What is got is independent: changing it changes nothing.
+
+    A series that was not read from DICOM has no instances; ``known`` are the attributes that
+    its format tells of (keyword → value): they can be read, and nothing can be set.
     """
 
-    __slots__ = ("_common", "_functional", "_instances", "_own", "_uids")
+    __slots__ = (
+        *("_common", "_functional", "_instances", "_known"),
+        *("_own", "_places", "_uids", "_volume"),
+    )
 
-    def __init__(self, instances: Sequence[Instance]) -> None:
+    def __init__(
+        self, instances: Sequence[Instance], known: Mapping[str, Any] | None = None
+    ) -> None:
         self._instances = tuple(instances)
+        self._known = {as_tag(name): value for name, value in (known or {}).items()}
         self._common: dict[int, Change] = {}  # of all instances
         self._own: dict[int, dict[int, Change]] = {}  # of one; goes before what is common
         self._uids: NewUIDs | None = None
         self._functional: dict[int, tuple[Dataset, ...]] = {}
+        self._places: Places | None = None
+        self._volume: Callable[[], Volume | None] = nowhere
 
     def __len__(self) -> int:
         return len(self._instances)
@@ -106,17 +94,73 @@ class Attributes:
             DicomError: a damaged sequence.
         """
         tag = as_tag(name)
-        return self._value(0, tag, default) if self._instances else default
+        if self._instances:
+            return self._value(0, tag, default)
+        return copy.deepcopy(self._known[tag]) if tag in self._known else default
 
-    def values(self, name: Name) -> list[Any]:
-        """The value of every instance, None where there is none.
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known of a series without a DICOM header: keyword → value."""
+        return {keyword_for(tag): copy.deepcopy(value) for tag, value in self._known.items()}
+
+    def why_missing(self, name: Name) -> str:
+        """What to say of an attribute that is not there: the text of an error."""
+        told = name if isinstance(name, str) else keyword_for(as_tag(name))
+        return f"the series has no attribute {told!r}" + (
+            "" if self._instances else f"; {NO_HEADER}"
+        )
+
+    def values(
+        self, name: Name, where: Iterable[int] | None = None, **axes: Indices
+    ) -> list[Any]:
+        """The value of every instance, or of those that are chosen; None where there is none.
+
+        Instances are chosen by ``where`` (as the header counts them), or by the indices of the
+        volume's axes: ``slices=[3]``, ``time=2``, ``te=slice(1, None)``.
 
         Raises:
-            HeaderError: no such attribute exists in DICOM.
+            HeaderError: no such attribute exists in DICOM, or no such instance.
             DicomError: a damaged sequence.
         """
         tag = as_tag(name)
-        return [self._value(index, tag, None) for index in range(len(self))]
+        return [self._value(index, tag, None) for index in self._chosen(where, axes)]
+
+    def at(self, **axes: Indices) -> list[int]:
+        """The instances at indices of the volume's axes, as the header counts them.
+
+        Raises:
+            HeaderError: no such axis or index.
+        """
+        return instances_at(self._places, axes)
+
+    def attach(self, volume: Volume) -> None:
+        """Learn which volume this is the header of: where instances lie, which axes follow."""
+        if self._instances:
+            self._places = Places.of(volume)
+            self._volume = weakref.ref(volume)
+
+    def _chosen(self, where: Iterable[int] | None, axes: Mapping[str, Indices]) -> Sequence[int]:
+        """Instances by number, and by the indices of the volume's axes."""
+        indices = self._indices(where)
+        if not axes:
+            return indices
+        there = set(instances_at(self._places, axes))
+        return [index for index in indices if index in there]
+
+    def _indices(self, where: Iterable[int] | None) -> Sequence[int]:
+        everywhere = range(len(self))
+        if where is None:
+            return everywhere
+        return [self._check_index(index) for index in where]
+
+    def _check_index(self, index: int) -> int:
+        """A place counted from the beginning."""
+        if not self._instances:
+            raise HeaderError(NO_HEADER)
+        try:
+            return range(len(self))[index]
+        except IndexError:
+            raise HeaderError(f"the series has {len(self)} instances only") from None
 
     def __contains__(self, name: Name) -> bool:
         missing = object()
@@ -129,15 +173,17 @@ class Attributes:
         just the transfer syntax.
 
         Raises:
+            HeaderError: there is no such instance.
             DicomError: bytes that pydicom cannot take apart.
         """
+        index = self._check_index(index)
         raw = self._instances[index].raw
-        data = b"".join(splice(raw, self.changes(range(len(self))[index])))
-        return _dataset(raw, data)
+        data = b"".join(splice(raw, self.changes(index)))
+        return as_dataset(raw, data)
 
     def _value(self, index: int, tag: int, default: Any) -> Any:
         if (change := self._change(index, tag, ...)) is not ...:
-            return copy.deepcopy(change[1]) if change is not None else default
+            return _copier()(*change) if change is not None else default
         raw = self._instances[index].raw
         if tag in raw.layout.lookup and tag not in PIXEL_TAGS:
             return _decoder()(raw, tag)
@@ -196,6 +242,18 @@ class Attributes:
         return merged
 
 
+def nowhere() -> None:
+    """Where a header without a volume is."""
+
+
+@cache
+def _copier() -> Callable[[str, Any], Any]:
+    """Imported late, as the decoder."""
+    from .copies import copied
+
+    return copied
+
+
 @cache
 def _decoder() -> Callable[[RawHeader, int], Any]:
     """Imported late: opening a series needs no pydicom."""
@@ -233,31 +291,3 @@ def _search(item: Dataset, tag: int) -> Any:
         return next((macro[tag].value for macro in macros if tag in macro), None)
     except BROKEN:
         raise DicomError("functional groups that cannot be taken apart") from None
-
-
-def _dataset(raw: RawHeader, data: bytes) -> Dataset:
-    """A header's bytes, changed or not, as pydicom has them."""
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filereader import read_dataset
-    from pydicom.uid import UID
-
-    from .values import BROKEN
-
-    pixel = raw.data.nbytes - int(raw.starts[-1]) if raw.has_pixels else 0
-    stream = BytesIO(data[: len(data) - pixel])
-    try:
-        stream.seek(int(raw.starts[0]) if raw.meta_end else 0)
-        meta = FileMetaDataset()
-        if raw.meta_end:
-            meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=_behind_meta))
-        dataset = read_dataset(stream, raw.syntax.implicit, raw.syntax.little)
-        if "TransferSyntaxUID" not in meta:
-            meta.TransferSyntaxUID = UID(raw.syntax.uid)
-    except BROKEN:
-        raise DicomError("a header that cannot be taken apart") from None
-    dataset.file_meta = meta
-    return dataset
-
-
-def _behind_meta(tag: int, vr: str | None, length: int) -> bool:
-    return tag >> 16 != 2

@@ -21,8 +21,6 @@ from ..errors import EncodeError
 from .inverse import Array, as_bytes, integer_dtype, inverse, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 __all__ = ["Encoding", "decimal_string", "extent", "fit", "inverse", "pixel_module", "quantise"]
@@ -86,13 +84,21 @@ def _not_finite(array: Array) -> EncodeError:
 
 
 def fit(
-    minimum: float, maximum: float, dtype: np.dtype[Any] | type[Any] | str, *, integral: bool
+    minimum: float,
+    maximum: float,
+    dtype: np.dtype[Any] | type[Any] | str,
+    *,
+    integral: bool,
+    words: bool = False,
+    proportional: bool = False,
 ) -> Encoding:
     """The honest representation of values from ``minimum`` to ``maximum`` of a dtype.
 
     Whole numbers (``integral``) are stored as they are, in the fewest bits of 8 (never
     signed), 16 or 32. Everything else is quantised to 65,536 steps that cover the range, with
-    an error of at most half a step.
+    an error of at most half a step. ``words`` asks for at least 16 bits, all of them used, as the
+    IODs of scanners want or allow it (PS3.3 sections C.8.2.1.1, C.8.3.1.1, C.8.9.4);
+    ``proportional`` for an intercept of 0, as that of PET wants (C.8.9.4).
 
     Raises:
         EncodeError: not real numbers, not finite, or whole numbers beyond 32 bits. The last
@@ -105,11 +111,13 @@ def fit(
     if not (math.isfinite(minimum) and math.isfinite(maximum)) or minimum > maximum:
         raise EncodeError("the range of the values is not finite; numpy.nan_to_num replaces NaN")
     if integral or dtype.kind in "biu":
-        return _fit_integers(int(minimum), int(maximum))
+        return _fit_integers(int(minimum), int(maximum), words)
+    if proportional:
+        return _fit_proportion(Fraction(minimum), Fraction(maximum))
     return _fit_floats(Fraction(minimum), Fraction(maximum))
 
 
-def _fit_integers(minimum: int, maximum: int) -> Encoding:
+def _fit_integers(minimum: int, maximum: int, words: bool) -> Encoding:
     signed = minimum < 0
     needed = max(maximum.bit_length(), (~minimum).bit_length() if signed else 0, 1) + signed
     if needed > 32:
@@ -117,9 +125,9 @@ def _fit_integers(minimum: int, maximum: int) -> Encoding:
             f"whole numbers from {minimum} to {maximum} need {needed} bits, more than the 32 that "
             "pixels have; astype(float) lets them be quantised"
         )
-    # Readers expect 8 bits in a byte, and scanners' words hold at least 12 (PS3.3 C.8.2.1.1.4).
-    allocated = 8 if needed <= 8 and not signed else 16 if needed <= 16 else 32
-    stored = max(needed, {8: 8, 16: 12, 32: 17}[allocated])
+    # Readers expect 8 bits in a byte; 16 in a word suit all IODs of scanners.
+    allocated = 8 if needed <= 8 and not (signed or words) else 16 if needed <= 16 else 32
+    stored = max(needed, {8: 8, 16: 16 if words else 12, 32: 17}[allocated])
     dtype = integer_dtype(allocated, signed)
     return Encoding(allocated, stored, stored - 1, signed, "1", "0", dtype)
 
@@ -133,6 +141,15 @@ def _fit_floats(minimum: Fraction, maximum: Fraction) -> Encoding:
     width = maximum - Fraction(float(intercept))
     slope = decimal_string(max(width / _FULL, _LEAST_SLOPE), up=True) if width else "1"
     return Encoding(16, 16, 15, False, slope, intercept, np.dtype(np.uint16))
+
+
+def _fit_proportion(minimum: Fraction, maximum: Fraction) -> Encoding:
+    """Steps from zero, to both sides where there are negative values."""
+    signed = minimum < 0
+    width = max(abs(minimum), abs(maximum))
+    full = _FULL // 2 if signed else _FULL
+    slope = decimal_string(max(width / full, _LEAST_SLOPE), up=True) if width else "1"
+    return Encoding(16, 16, 15, signed, slope, "0", integer_dtype(16, signed))
 
 
 def decimal_string(value: Fraction | float, *, up: bool) -> str:
@@ -208,18 +225,16 @@ def pixel_module(
     *,
     samples: int = 1,
     photometric: str = "MONOCHROME2",
-    image_type: Sequence[str] = (),
 ) -> Changes:
     """What an instance's header must say of computed pixels, as changes for the splicer.
 
     ``smallest`` and ``largest`` are stored values; ``samples`` is 1, or 3 for RGB;
-    ``photometric`` and ``image_type`` are the instance's own so far. None deletes an element.
+    ``photometric`` is the instance's own so far. None deletes an element.
     """
     changes: Changes = dict.fromkeys(_STALE)
     changes |= _representation(encoding, samples, photometric)
     changes |= _smallest_and_largest(encoding, smallest, largest)
     changes |= _rescale(encoding, samples)
-    changes[0x00080008] = ("CS", ["DERIVED", *(list(image_type[1:]) or ["SECONDARY"])])
     return changes
 
 

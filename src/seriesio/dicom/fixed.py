@@ -6,10 +6,10 @@ would be read back as another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import HeaderError
+from ..errors import DicomError, HeaderError
 from .keywords import keyword_for
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_TYPE",
-    "check_groups",
+    "GroupCheck",
     "check_tiles",
     "check_unfixed",
     "is_group",
@@ -50,6 +50,23 @@ _FIXED: Final = {
     **dict.fromkeys(_PLACE, _GEOMETRY),
     0x00020010: "the transfer syntax is chosen when the series is written",
 }
+# What gives an axis its values where the frames of an instance lie along it (PS3.3 section
+# C.7.6.16.2, C.8.13.5).
+_TIME_TAGS: Final = (0x00189074, 0x00189151, 0x00209128, 0x00209157)
+_B_TAGS: Final = (0x00189087, 0x00189089)
+_AXIS_TAGS: Final = {
+    "time": _TIME_TAGS,
+    "rank": _TIME_TAGS,
+    "b": _B_TAGS,
+    "bvector": _B_TAGS,
+    "dti": _B_TAGS,
+    "te": (0x00189082,),
+    "ti": (0x00189079,),
+    "fa": (0x00181314,),
+    "tr": (0x00180080,),
+    "triggertime": (0x00209153,),
+    "phase": (0x00089007, 0x00089208),
+}
 _LAST_GROUP: Final = 0x7FE0
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 IMAGE_TYPE: Final = 0x00080008
@@ -75,41 +92,78 @@ def _refusal(tag: int, why: str) -> HeaderError:
 
 
 def is_group(tag: int) -> bool:
-    """True for what :func:`check_groups` looks at."""
+    """True for what :class:`GroupCheck` looks at."""
     return tag in (_SHARED, _PER_FRAME)
 
 
-def check_groups(tag: int, present: Any, value: Any) -> None:
-    """Refuse functional groups that say otherwise where frames are or what they hold.
+class GroupCheck:
+    """Looks whether functional groups say otherwise where frames are or what they hold.
 
-    ``present`` and ``value`` are the items of before and after (PS3.3 section C.7.6.16); None
-    for none.
-
-    Raises:
-        HeaderError: items are more or fewer, or differ in what cannot be set by itself.
+    ``axes`` are the names of the volume's axes: what gives them their values is fixed as well.
     """
-    if not present or len(present) != len(value or ()):
-        raise _refusal(tag, "as many items as before are needed, one for each frame or for all")
-    for before, after in zip(present, value, strict=True):
-        # Both ways of asking: what is gone differs as well.
-        if list(_fixed_in(before)) != list(_fixed_in(after)):
+
+    def __init__(self, tag: int, axes: Iterable[str]) -> None:
+        self._tag = tag
+        self._fixed = frozenset(_FIXED).union(*(_AXIS_TAGS.get(name, ()) for name in axes))
+        self._agreed: dict[tuple[int, int], tuple[Any, Any]] = {}
+
+    def __call__(self, present: Any, value: Any) -> None:
+        """Compare the items of before and after (PS3.3 section C.7.6.16); None for none.
+
+        Raises:
+            HeaderError: items are more or fewer, or differ in what cannot be set by itself.
+            DicomError: items that cannot be taken apart.
+        """
+        if not present or len(present) != len(value or ()):
             raise _refusal(
-                tag,
-                "values and geometry in it must stay as they are (PixelValueTransformation-, "
-                "PlanePosition-, PlaneOrientation-, PixelMeasuresSequence): compute with the "
-                "series or slice it instead",
+                self._tag, "as many items as before are needed, one for each frame or for all"
             )
+        key = id(present), id(value)
+        if key not in self._agreed and self._contradict(present, value):
+            raise _refusal(
+                self._tag,
+                "values, geometry and axes in it must stay as they are (PixelValueTransformation-, "
+                "PlanePosition-, PlaneOrientation-, PixelMeasuresSequence, times, b values ...): "
+                "compute with the series or slice it instead",
+            )
+        self._agreed[key] = present, value  # kept, so that their ids stay their own
+
+    def _contradict(self, present: Any, value: Any) -> bool:
+        from .values import BROKEN
+
+        try:
+            return any(_contradicts(*pair, self._fixed) for pair in zip(present, value, strict=True))
+        except BROKEN:
+            raise DicomError(f"{keyword_for(self._tag)}: a damaged sequence") from None
 
 
-def _fixed_in(item: Dataset, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """What an item, and the items in it, say of values and places: (path of tags, value)."""
-    for element in item:
-        way = (*path, int(element.tag))
-        if element.tag in _FIXED:
-            yield way, element.value
-        elif element.VR == "SQ":
-            for inner in element.value or ():
-                yield from _fixed_in(inner, way)
+def _contradicts(before: Dataset, after: Dataset, fixed: Container[int]) -> bool:
+    """True if two items differ in something fixed; only what differs is looked at."""
+    from .items import differing
+
+    return any(
+        tag in fixed or _items_contradict(_items_of(before, tag), _items_of(after, tag), fixed)
+        for tag in differing(before, after)
+    )
+
+
+def _items_contradict(
+    before: Sequence[Dataset], after: Sequence[Dataset], fixed: Container[int]
+) -> bool:
+    if len(before) == len(after):
+        return any(_contradicts(one, other, fixed) for one, other in zip(before, after, strict=True))
+    return any(_is_fixed(item, fixed) for item in (*before, *after))
+
+
+def _items_of(item: Dataset, tag: int) -> Sequence[Dataset]:
+    """The items of a sequence in an item; none where there is no such sequence."""
+    element = item[tag] if tag in item else None
+    return element.value or () if element is not None and element.VR == "SQ" else ()
+
+
+def _is_fixed(item: Dataset, fixed: Container[int]) -> bool:
+    """True if an item, or one of those in it, says something that is fixed."""
+    return any(element.tag in fixed for element in item.iterall())
 
 
 def is_of_tiles(tag: int) -> bool:

@@ -14,13 +14,15 @@ import numpy as np
 
 from ..errors import EncodeError
 from .codecs import decoded_photometric
+from .derived import derived_type, source_changes
 from .encode import Encoding, extent, fit, inverse, pixel_module, quantise
 from .fragments import scan_items
-from .groups import functional_changes, is_enhanced
+from .groups import GroupEdit, functional_changes, is_enhanced
 from .mosaic import reassembled
 from .part10 import meta_length
 from .plane import plane_changes, plane_of
 from .splice import splice
+from .table import decode_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +42,7 @@ _RESCALE: Final = (0x00281052, 0x00281053)
 # Where compressed frames lay (PS3.3 sections C.7.6.3.1.8 and C.7.6.3).
 _OFFSETS: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003, 0x00287FE0)
 _CONVERTED: Final = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
+_SOP_CLASS, _PET = 0x00080016, "1.2.840.10008.5.1.4.1.1.128"
 _PIXEL_VR: Final = {"float": "OF", "double": "OD"}
 
 
@@ -109,12 +112,22 @@ def _fitted(volume: Volume) -> Encoding:
     array = volume.array
     low, high = extent(array)
     if volume.axes[-1].name != "rgb":
-        return fit(low, high, array.dtype, integral=array.dtype.kind in "biu")
+        words = any(layout.bits_allocated > 8 for layout in volume.stored.layouts)
+        integral = array.dtype.kind in "biu"
+        return fit(
+            low, high, array.dtype, integral=integral, words=words, proportional=_is_pet(volume)
+        )
     # Colour has no rescale: its step is one.
     encoding = fit(round(low), round(high), np.int64, integral=True)
     if encoding.signed or encoding.bits_allocated > 16:
         raise EncodeError("colour is stored in unsigned whole numbers of 8 or 16 bits")
     return encoding
+
+
+def _is_pet(volume: Volume) -> bool:
+    return any(
+        decode_text(instance.raw.raw(_SOP_CLASS)) == _PET for instance in volume.header.instances
+    )
 
 
 def _representable(plan: WritePlan) -> bool:
@@ -217,8 +230,7 @@ def _changed(plan: WritePlan, index: int, changes: dict[int, Change]) -> list[me
     if layout.kind == "integer":
         changes |= _extremes(pixels, layout, raw.syntax.little, raw.layout.lookup)
         changes |= _same_cells(plan, index)
-    if plan.image_types:
-        changes[_IMAGE_TYPE] = _derived(plan.image_types[index])
+    changes |= _derivation(plan, index, changes)
     changes |= _place_changes(plan, index, None)
     return _file_of(plan, index, changes, pixels, layout)
 
@@ -253,9 +265,16 @@ def _extremes(
     }
 
 
-def _derived(image_type: Sequence[str]) -> Change:
-    """Image Type with value 1 DERIVED (PS3.3 section C.7.6.1.1.2)."""
-    return ("CS", ["DERIVED", *(list(image_type[1:]) or ["SECONDARY"])])
+def _derivation(plan: WritePlan, index: int, changes: dict[int, Change]) -> dict[int, Change]:
+    """That an instance is computed, and from which; nothing where it has only lost frames."""
+    altered = plan.changed[list(plan.slots[index])]
+    if not altered.any():
+        return {}
+    # Only enhanced objects can say of each frame whether it is as it was.
+    mixed = is_enhanced(plan.header, index) and not altered.all()
+    found = {_IMAGE_TYPE: derived_type(plan.image_types[index], mixed=mixed)}
+    enhanced = is_enhanced(plan.header, index)
+    return found | source_changes(plan.header.instances[index], changes, evidence=enhanced)
 
 
 def _image_types(header: Header) -> tuple[tuple[str, ...], ...]:
@@ -278,8 +297,8 @@ def _computed(
         max(most for _, _, most in coded),
         samples=samples,
         photometric=volume.stored.layouts[index].photometric,
-        image_type=plan.image_types[index],
     )
+    module |= _derivation(plan, index, changes)
     if is_enhanced(plan.header, index):  # the rescale lies in the functional groups
         module |= {tag: None for tag in _RESCALE}
     changes |= {
@@ -313,9 +332,11 @@ def _place_changes(plan: WritePlan, index: int, encoding: Encoding | None) -> di
     planes = [plane_of(volume, slot) for slot in slots] if volume.moved else None
     if planes is not None and not enhanced:
         changes |= plane_changes(plan.header, index, planes[0])
-    if encoding is not None or planes is not None or len(frames) != layout.frames:
+    altered = plan.changed[list(slots)]
+    if altered.any() or planes is not None or len(frames) != layout.frames:
         known = planes if planes is not None and planes[0].known else None
-        changes |= functional_changes(plan.header, index, frames, encoding, known)
+        edit = GroupEdit(frames, encoding, known, altered.tolist())
+        changes |= functional_changes(plan.header, index, edit)
     return changes
 
 

@@ -11,8 +11,8 @@ from functools import cache, lru_cache
 from struct import pack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ..errors import EncodeError, HeaderError
-from .keywords import keyword_for
+from ..errors import EncodeError
+from .element_header import element_header
 from .part10 import PIXEL_TAGS, UNDEFINED
 
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 
     from .part10 import Layout, RawHeader
 
-__all__ = ["Change", "Piece", "splice"]
+__all__ = ["Change", "Piece", "encoded", "splice"]
 
 Change: TypeAlias = tuple[str, Any] | None
 Piece: TypeAlias = bytes | memoryview
 
-_LONG: Final = frozenset(
-    ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
-)
 _WITH_TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "SQ", "ST", "UC", "UT"})
 _CHARACTER_SET = 0x00080005
 # File meta elements that repeat an element of the dataset (PS3.10 section 7.1).
@@ -100,7 +97,7 @@ def _edits(raw: RawHeader, tag: int, changes: Mapping[int, Change]) -> list[_Edi
     """One element's edits: in place of it, or where it belongs; doubles of it go."""
     if tag >> 16 == 2 and not _members(raw.layout, 2):
         return []
-    data = _encoded(raw, tag, changes)
+    data = encoded(raw, tag, changes)
     if tag not in raw.layout.lookup:
         start = _gap(raw, tag)
         return [_Edit(start, start, data, tag >> 16)] if data else []
@@ -199,8 +196,12 @@ def _group_size(raw: RawHeader, group: int) -> int:
 # --- encoding ---------------------------------------------------------------------------------
 
 
-def _encoded(raw: RawHeader, tag: int, changes: Mapping[int, Change]) -> bytes:
-    """The bytes of a changed element; none where it goes."""
+def encoded(raw: RawHeader, tag: int, changes: Mapping[int, Change]) -> bytes:
+    """The bytes of a changed element; none where it goes.
+
+    Raises:
+        HeaderError: a value does not fit its element.
+    """
     change = changes[tag]
     if change is None:
         return b""
@@ -227,18 +228,7 @@ def _syntax(raw: RawHeader, group: int) -> tuple[bool, bool]:
 
 
 def _header(raw: RawHeader, tag: int, vr: str, length: int) -> bytes:
-    """Tag, VR and length (PS3.5 section 7.1)."""
-    implicit, little = _syntax(raw, tag >> 16)
-    order = "<" if little else ">"
-    if implicit:
-        return pack(f"{order}HHL", tag >> 16, tag & 0xFFFF, length)
-    if vr in _LONG:
-        return pack(f"{order}HH2s2xL", tag >> 16, tag & 0xFFFF, vr.encode(), length)
-    if length > 0xFFFF:
-        raise HeaderError(
-            f"{keyword_for(tag)}: {length} bytes, more than VR {vr} can hold in explicit VR"
-        )
-    return pack(f"{order}HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
+    return element_header(tag, vr, length, *_syntax(raw, tag >> 16))
 
 
 def _group_length(raw: RawHeader, group: int, length: int) -> bytes:

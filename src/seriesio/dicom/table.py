@@ -321,12 +321,26 @@ class HeaderTable:
 
 def numbers_of(column: Column, vr: str, count: int) -> NDArray[np.float64]:
     """(n, count) numbers of a column, NaN where a value holds fewer."""
-    table = np.full((len(column.values), count), np.nan)
-    for row, value in enumerate(column.values):
-        found = decode_numbers(value, vr, True)[:count]
-        if len(found) == count:
-            table[row] = found
+    table = None if vr in _BINARY else _plain_numbers(column.values, count)
+    if table is None:
+        table = np.full((len(column.values), count), np.nan)
+        for row, value in enumerate(column.values):
+            found = decode_numbers(value, vr, True)[:count]
+            if len(found) == count:
+                table[row] = found
     return table[column.codes]
+
+
+def _plain_numbers(values: Sequence[bytes | None], count: int) -> NDArray[np.float64] | None:
+    """(n, count) numbers of texts that hold as many each, with few calls; None if some do not."""
+    if not all(value and value.count(b"\\") == count - 1 for value in values):
+        return None
+    parts = b"\\".join(value for value in values if value).split(b"\\")
+    try:
+        table = np.fromiter(map(float, parts), np.float64, len(parts))
+    except ValueError:
+        return None
+    return table.reshape(-1, count) if np.isfinite(table).all() else None
 
 
 def _swapped(value: bytes, width: int) -> bytes:

@@ -11,6 +11,8 @@ from ..report import Report
 from .fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .geometry import Geometry
@@ -43,8 +45,16 @@ class Stored:
     whole: bool = True
     converted: bool = True
 
-    def subset(self, slots: NDArray[np.intp]) -> tuple[Stored, list[int]]:
+    @classmethod
+    def nowhere(cls) -> Stored:
+        """That of voxels which never stood in a DICOM file: no slots, no instances."""
+        none, numbers = np.empty(0, np.intp), np.empty(0)
+        return cls(none, none, (), numbers, numbers, None)
+
+    def subset(self, slots: slice | NDArray[np.intp]) -> tuple[Stored, Sequence[int]]:
         """That of some slots, and the instances that have them (in their new order)."""
+        if isinstance(slots, slice) and self.whole and len(self.layouts) == len(self.instance):
+            return self._run(slots)
         instances = self.instance[slots]
         _, first = np.unique(instances, return_index=True)
         kept = instances[np.sort(first)]
@@ -66,8 +76,29 @@ class Stored:
             kept.tolist(),
         )
 
+    def computed(self) -> Stored:
+        """The same of voxels that were never read."""
+        return self if self.prints is None else replace(self, prints=None)
 
-@dataclass(frozen=True, slots=True, eq=False)
+    def _run(self, slots: slice) -> tuple[Stored, range]:
+        """A run of slots, of instances that have one each: the same, without counting."""
+        kept = range(len(self.layouts))[slots]
+        return (
+            Stored(
+                np.arange(len(kept)),
+                self.frame[slots],
+                self.layouts[slots],
+                self.slope[slots],
+                self.intercept[slots],
+                None if self.prints is None else self.prints[slots],
+                True,
+                self.converted,
+            ),
+            kept,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Volume:
     """The value that formats make and write: array, header, geometry, axes, and its past.
 
@@ -89,6 +120,13 @@ class Volume:
     stored: Stored
     report: Report = field(default_factory=Report)
     moved: bool = False
+
+    def __post_init__(self) -> None:
+        self.header.attach(self)
+
+    def refresh(self, axes: tuple[Axis, ...]) -> None:
+        """Axes with other values: what the header tells when attributes of theirs are set."""
+        object.__setattr__(self, "axes", axes)
 
     @property
     def leading(self) -> int:
@@ -131,4 +169,4 @@ class Volume:
         """Computed voxels in the same place, under new UIDs."""
         header = self.header.copy()
         header.renew_uids()
-        return replace(self, array=array, header=header, stored=replace(self.stored, prints=None))
+        return replace(self, array=array, header=header, stored=self.stored.computed())

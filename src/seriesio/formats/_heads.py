@@ -54,6 +54,7 @@ class Heads:
         origin = np.frombuffer(template.header.data, np.uint8)
         matches = match(self.arena, self.bases[rows], self.ends[rows], template.tokens, origin)
         good = _same_syntax(template, self.arena, matches)
+        good &= _part10(self.arena, self.bases[rows[matches.rows]])
         if not good.any():
             return None
         if not good.all():
@@ -129,6 +130,13 @@ def _read_head(index: int, blob: Blob, view: memoryview, readers: Readers) -> bo
             readers.put_back(index, blob, reader)
     except SeriesIOError:
         return False
+
+
+def _part10(arena: NDArray[np.uint8], bases: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True for heads with the mark of a Part 10 file behind the preamble (PS3.10 section 7.1)."""
+    marks = arena.take(bases[:, None] + np.arange(128, 132), mode="clip")
+    same: NDArray[np.bool_] = (marks == np.frombuffer(b"DICM", np.uint8)).all(axis=1)
+    return same
 
 
 def _same_syntax(template: Parsed, arena: NDArray[np.uint8], matches: Matches) -> NDArray[np.bool_]:

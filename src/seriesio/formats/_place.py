@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..blob import MemoryBlob, read_all, read_at, read_fully
+from ..blob import MemoryBlob, ReceivedBlob, read_all, read_at, read_fully
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
 from ..dicom.fingerprint import column_sums, columns, fingerprints, weigh
 from ..dicom.fragments import fragments
 from ..dicom.pixels import finish_in_place, native_frame
-from ..errors import DicomError, SeriesIOError, TooLargeError, TruncatedError
+from ..errors import DicomError, SeriesIOError, TooLargeError
+from ._sizes import pixel_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,22 +27,26 @@ if TYPE_CHECKING:
     from ..dicom.part10 import RawHeader
     from ..dicom.pixels import PixelLayout
     from ..dicom.plan import Plan
-    from ..dicom.table import HeaderTable
+    from ._jobs import Job
 
-__all__ = ["Job", "Placer", "check_length", "jobs_for", "pixel_values"]
+__all__ = ["Kept", "Placer"]
 
-_JOB_BYTES: Final = 4 << 20  # read, then computed on with single calls while in the cache
 _MAX_TAIL: Final = 64 << 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """Frames of one instance and the slots they go to, in the order of the frames."""
+@dataclass(slots=True, eq=False)
+class Kept:
+    """What of instances' files is kept beside header and voxels, by instance.
 
-    instance: int
-    frames: tuple[int, ...]
-    slots: tuple[int, ...]
-    first: bool  # the instance's first job also takes what lies behind its pixels
+    Attributes:
+        tails: what lies behind the pixels.
+        encoded: the original pixel value, where it cannot be had back from the voxels.
+        wholes: whole files, of deflated datasets.
+    """
+
+    tails: dict[int, bytes] = field(default_factory=dict)
+    encoded: dict[int, bytes] = field(default_factory=dict)
+    wholes: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -53,9 +58,8 @@ class Placer:
     blobs: Sequence[Blob]
     readers: dict[int, BlobReader]
     plain: dict[int, memoryview]
-    tails: dict[int, bytes] = field(default_factory=dict)
-    encoded: dict[int, bytes] = field(default_factory=dict)
-    wholes: dict[int, bytes] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
+    _unplaced: dict[int, int] = field(default_factory=dict)  # frames of received blobs
     _prints: NDArray[np.uint64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,18 @@ class Placer:
         if self._together:
             for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
                 self._finish(first, end)
+        for job in jobs:
+            self._discard(job)
+
+    def _discard(self, job: Job) -> None:
+        """Let go of received bytes whose frames are all placed, once it is sure they are right."""
+        blob = self.blobs[job.instance]
+        if isinstance(blob, ReceivedBlob) and self.plan.values.low is None:
+            with self._locks[job.instance % len(self._locks)]:
+                left = self._unplaced.get(job.instance, self.plan.layouts[job.instance].frames)
+                self._unplaced[job.instance] = left - len(job.frames)
+                if left == len(job.frames):
+                    blob.discard()
 
     def _read_frames(self, job: Job) -> None:
         """Read stored values straight into their slots, to be finished with others."""
@@ -178,7 +194,7 @@ class Placer:
         for slot in job.slots:
             self._prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
         if job.first and job.instance in self.plain:
-            self.wholes[job.instance] = bytes(read_all(self.blobs[job.instance]))
+            self.kept.wholes[job.instance] = bytes(read_all(self.blobs[job.instance]))
 
     def _reader(self, instance: int) -> BlobReader:
         if instance in self.plain:
@@ -213,10 +229,10 @@ class Placer:
     def _value(self, instance: int, reader: BlobReader, offset: int, length: int) -> bytes:
         """The original pixel value, read once for all jobs of an instance and kept."""
         with self._locks[instance % len(self._locks)]:
-            value = self.encoded.get(instance)
+            value = self.kept.encoded.get(instance)
             if value is None:
                 value = _read(reader, offset, length, self.blobs[instance].name)
-                self.encoded[instance] = value
+                self.kept.encoded[instance] = value
         return value
 
     def _indirect(
@@ -271,7 +287,7 @@ class Placer:
         if size - start > _MAX_TAIL:
             raise TooLargeError(f"{name}: {size - start} bytes behind the pixel data")
         # Reading to the very end also lets the reader verify checksums.
-        self.tails[instance] = _read(reader, start, size - start, name)
+        self.kept.tails[instance] = _read(reader, start, size - start, name)
 
 
 def _as_they_lie(plan: Plan) -> bool:
@@ -312,75 +328,3 @@ def _read(reader: BlobReader, offset: int, length: int, name: str) -> bytes:
     data = bytearray(length)
     read_fully(reader, memoryview(data), offset, name)
     return bytes(data)
-
-
-def check_length(header: RawHeader, layout: PixelLayout, size: int, name: str) -> None:
-    """Hold a native pixel value's length against header and file.
-
-    Raises:
-        TruncatedError, DicomError: it is shorter or longer than the header says.
-    """
-    said, needed = header.pixel_length, layout.native_length
-    if said < 0:
-        raise DicomError(f"{name}: uncompressed pixel data of undefined length")
-    if said < needed:
-        raise TruncatedError(
-            f"{name}: pixel data are {needed - said} bytes short: the header says {needed} "
-            f"bytes, the element has {said}"
-        )
-    if said > needed + (needed & 1):
-        raise DicomError(
-            f"{name}: pixel data are {said - needed} bytes longer than the {needed} the header says"
-        )
-    end = header.pixel_offset + said
-    if end > size:
-        raise TruncatedError(
-            f"{name}: {end - size} bytes short: the file ends inside the pixel data"
-        )
-
-
-def pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) announced length of each instance's pixel value, and where it begins."""
-    lengths, offsets = np.empty((2, len(table)), np.int64)
-    for number in np.unique(table.where[:, 0]).tolist():
-        group, mine = table.groups[number], table.where[:, 0] == number
-        members = table.where[mine, 1]
-        lengths[mine] = group.lengths[members, -1]
-        offsets[mine] = group.offsets[members, -1] - group.bases[members]
-    return lengths, offsets
-
-
-def jobs_for(plan: Plan, sequential: Sequence[bool]) -> list[list[Job]]:
-    """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots."""
-    frame_bytes = max(int(np.prod(plan.frame_shape)) * plan.values.dtype.itemsize, 1)
-    per_job = max(_JOB_BYTES // frame_bytes, 1)
-    if not plan.frames.multiframe:
-        owners = plan.slots[:, 0].tolist()
-        single = [Job(owner, (0,), (slot,), True) for slot, owner in enumerate(owners)]
-        return [single[start : start + per_job] for start in range(0, len(single), per_job)]
-    return _jobs_of_frames(plan, sequential, per_job)
-
-
-def _jobs_of_frames(plan: Plan, sequential: Sequence[bool], per_job: int) -> list[list[Job]]:
-    order = np.lexsort((plan.slots[:, 1], plan.slots[:, 0]))
-    instances = plan.slots[order, 0]
-    starts = np.flatnonzero(np.diff(instances, prepend=-1))
-    ends = np.append(starts[1:], len(order))
-    groups = sorted(
-        (tuple(order[start:end].tolist()) for start, end in zip(starts, ends, strict=True)),
-        key=min,
-    )
-    owners, numbers = plan.slots[:, 0].tolist(), plan.slots[:, 1].tolist()
-    batches: list[list[Job]] = [[]]
-    filled = 0
-    for slots in groups:
-        instance = owners[slots[0]]
-        step = len(slots) if sequential[instance] else per_job
-        for start in range(0, len(slots), step):
-            part = slots[start : start + step]
-            if filled + len(part) > per_job and batches[-1]:
-                batches.append([])
-                filled = 0
-            batches[-1].append(Job(instance, tuple(numbers[s] for s in part), part, start == 0))
-            filled += len(part)
-    return batches

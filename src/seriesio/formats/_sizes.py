@@ -9,17 +9,17 @@ import numpy as np
 
 from ..dicom.layouts import Layouts, pixel_layouts
 from ..dicom.table import HeaderTable
-from ..errors import DataError, TooLargeError
-from ._place import check_length, pixel_values
+from ..errors import DataError, DicomError, TooLargeError, TruncatedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..blob import Blob
+    from ..dicom.part10 import RawHeader
     from ..dicom.pixels import PixelLayout
     from ._inventory import Inventory
 
-__all__ = ["Part", "readable_part"]
+__all__ = ["Part", "check_length", "pixel_values", "readable_part"]
 
 _RATIO: Final = 5000  # no codec of ours packs more to one than that
 
@@ -100,3 +100,39 @@ def _check_ratio(layout: PixelLayout, blob: Blob) -> None:
             f"{blob.name}: the header announces {layout.native_length} bytes of pixels, "
             f"the file has {blob.size}"
         )
+
+
+def check_length(header: RawHeader, layout: PixelLayout, size: int, name: str) -> None:
+    """Hold a native pixel value's length against header and file.
+
+    Raises:
+        TruncatedError, DicomError: it is shorter or longer than the header says.
+    """
+    said, needed = header.pixel_length, layout.native_length
+    if said < 0:
+        raise DicomError(f"{name}: uncompressed pixel data of undefined length")
+    if said < needed:
+        raise TruncatedError(
+            f"{name}: pixel data are {needed - said} bytes short: the header says {needed} "
+            f"bytes, the element has {said}"
+        )
+    if said > needed + (needed & 1):
+        raise DicomError(
+            f"{name}: pixel data are {said - needed} bytes longer than the {needed} the header says"
+        )
+    end = header.pixel_offset + said
+    if end > size:
+        raise TruncatedError(
+            f"{name}: {end - size} bytes short: the file ends inside the pixel data"
+        )
+
+
+def pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) announced length of each instance's pixel value, and where it begins."""
+    lengths, offsets = np.empty((2, len(table)), np.int64)
+    for number in np.unique(table.where[:, 0]).tolist():
+        group, mine = table.groups[number], table.where[:, 0] == number
+        members = table.where[mine, 1]
+        lengths[mine] = group.lengths[members, -1]
+        offsets[mine] = group.offsets[members, -1] - group.bases[members]
+    return lengths, offsets

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,21 +14,23 @@ from ..dicom.instances import WritePlan, encode_instance, plan_write
 from ..dicom.plan import Plan, plan_series, volume_bytes
 from ..dicom.rescale import WiderNeeded
 from ..dicom.table import HeaderGroup, HeaderTable
+from ..dicom.unread import Unread, unread
 from ..dicom.volume import Stored, Volume
-from ..errors import DicomError, TooLargeError
+from ..errors import DicomError, EncodeError, TooLargeError
 from ..progress import Progress
 from ..report import Report
 from ._inventory import Inventory
-from ._place import Job, Placer, jobs_for
+from ._jobs import Job, jobs_for
+from ._place import Kept, Placer
 from ._scan import Batch, Scanned, begin, finish
-from ._sizes import Part, readable_part
+from ._sizes import readable_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ..blob import Blob, BlobReader
+    from ..blob import Blob
     from ..dicom.options import PlanOptions
     from ..dicom.pixels import PixelLayout
     from ..errors import SeriesIOError
@@ -86,10 +88,13 @@ def _merge(listed: list[Blob], scanned: list[Scanned]) -> Inventory:
     indices = [index for index, _, _ in where]
     place = {index: row for row, index in enumerate(indices)}
     pairs = np.array([(group, row) for _, group, row in where], np.intp).reshape(-1, 2)
+    readers = {i: reader for part in scanned for i, reader in part.readers.items()}
+    for index in readers.keys() - place.keys():  # of what is no image
+        readers.pop(index).close()
     return Inventory(
         HeaderTable(groups, pairs),
         [listed[index] for index in indices],
-        {place[i]: r for part in scanned for i, r in part.readers.items() if i in place},
+        {place[i]: reader for i, reader in readers.items()},
         {place[i]: data for part in scanned for i, data in part.plain.items()},
         len(listed),
         skipped,
@@ -111,21 +116,87 @@ async def load(
     Raises:
         SeriesError, DataError, TransportError: the series is not whole, or not readable.
     """
-    part, damaged = await workers.run_alone(readable_part, inventory, rows, options.warn)
-    counter = _Counter(progress, len(part.rows))
+    options = replace(options, stack=inventory.stack_of(rows) or options.stack)
+    counter = _Counter(progress, len(rows))
     for wide in (False, True):
-        plan = await workers.run_alone(_plan, part, options, wide, memory)
+        ready = await workers.run_alone(_prepare, inventory, rows, options, wide, memory)
+        if isinstance(ready, Volume):
+            return ready
         try:
-            placer = await _fill(inventory, part, plan, workers, counter)
+            for row in rows.tolist():
+                inventory.readers.pop(row, None)  # from here on they are the placer's
+            await workers.map(ready.placer.run, ready.batches, counter.count)
         except WiderNeeded:
             continue
-        return await workers.run_alone(_volume, inventory, placer, damaged)
+        finally:
+            ready.close()
+        return await workers.run_alone(_placed, inventory, ready.placer, ready.damaged)
     raise DicomError("the values are beyond the range of 64-bit floating point numbers")
 
 
-def _volume(inventory: Inventory, placer: Placer, damaged: tuple[str, ...]) -> Volume:
-    """The filled volume with its header: instances in the order of their slots."""
-    plan = placer.plan
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """A volume that is to be filled: all that is between the headers and the first pixel."""
+
+    placer: Placer
+    batches: list[list[Job]]
+    damaged: tuple[str, ...]
+
+    def close(self) -> None:
+        for reader in self.placer.readers.values():
+            reader.close()
+
+
+def _prepare(
+    inventory: Inventory,
+    rows: NDArray[np.intp],
+    options: PlanOptions,
+    wide: bool,
+    memory: int,
+) -> _Ready | Volume:
+    """Plan, take memory, share out the work; without pixels, this is the volume already."""
+    part, damaged = readable_part(inventory, rows, options.warn)
+    plan = plan_series(part.table, options, wide=wide, layouts=part.layouts)
+    if options.headers_only:
+        return _headers(inventory, plan, damaged)
+    volume_bytes(plan, memory)
+    volume = _room(plan)
+    used = part.rows.tolist()
+    blobs = [inventory.blobs[row] for row in used]
+    readers = {i: inventory.readers[r] for i, r in enumerate(used) if r in inventory.readers}
+    plain = {i: inventory.plain[row] for i, row in enumerate(used) if row in inventory.plain}
+    placer = Placer(plan, volume, blobs, readers, plain)
+    return _Ready(placer, jobs_for(plan, [blob.sequential for blob in blobs]), damaged)
+
+
+def _room(plan: Plan) -> NDArray[Any]:
+    try:
+        return np.empty(plan.shape, plan.values.dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more than any array can have
+        raise TooLargeError(f"no memory for a volume of shape {plan.shape}") from error
+
+
+def _headers(inventory: Inventory, plan: Plan, damaged: tuple[str, ...]) -> Volume:
+    """A volume whose voxels stay where they are."""
+    array, prints = unread(plan.shape, plan.values.dtype), np.zeros(len(plan.slots), np.uint64)
+    return _volume(inventory, plan, array, prints, Kept(), damaged)
+
+
+def _placed(inventory: Inventory, placer: Placer, damaged: tuple[str, ...]) -> Volume:
+    """The filled volume."""
+    array, prints = placer.volume, placer.prints
+    return _volume(inventory, placer.plan, array, prints, placer.kept, damaged)
+
+
+def _volume(
+    inventory: Inventory,
+    plan: Plan,
+    array: NDArray[Any],
+    prints: NDArray[np.uint64],
+    kept: Kept,
+    damaged: tuple[str, ...],
+) -> Volume:
+    """An array with its header: instances in the order of their slots."""
     owners = plan.slots[:, 0]
     _, first = np.unique(owners, return_index=True)
     order = owners[np.sort(first)]
@@ -139,7 +210,7 @@ def _volume(inventory: Inventory, placer: Placer, damaged: tuple[str, ...]) -> V
         layouts,
         plan.values.slope[frames],
         plan.values.intercept[frames],
-        placer.prints,
+        prints,
         sum(layout.frames for layout in layouts) == len(plan.slots),
         converted=plan.color,
     )
@@ -147,15 +218,15 @@ def _volume(inventory: Inventory, placer: Placer, damaged: tuple[str, ...]) -> V
         [
             Instance(
                 plan.table.header(index),
-                placer.tails.get(index, b""),
-                placer.encoded.get(index),
-                placer.wholes.get(index),
+                kept.tails.get(index, b""),
+                kept.encoded.get(index),
+                kept.wholes.get(index),
             )
             for index in order.tolist()
         ]
     )
     return Volume(
-        placer.volume,
+        array,
         header,
         plan.geometry,
         plan.axes,
@@ -201,6 +272,8 @@ async def encode(
     Raises:
         EncodeError, HeaderError: it cannot be written.
     """
+    if isinstance(volume.array, Unread):
+        raise EncodeError("no pixels were read (headers_only=True): there are none to write")
     plan = await workers.run(plan_write, volume, prints, keep_uid)
     per_batch = max(1, _ENCODED // max(volume.array.nbytes // max(len(names), 1), 1))
     for start in range(0, len(names), per_batch):
@@ -211,45 +284,6 @@ async def encode(
 
 def _encoded(plan: WritePlan, indices: range, names: Sequence[str]) -> list[Blob]:
     return [PiecesBlob(names[i], tuple(encode_instance(plan, i))) for i in indices]
-
-
-def _plan(part: Part, options: PlanOptions, wide: bool, memory: int) -> Plan:
-    plan = plan_series(part.table, options, wide=wide, layouts=part.layouts)
-    volume_bytes(plan, memory)
-    return plan
-
-
-async def _fill(
-    inventory: Inventory, part: Part, plan: Plan, workers: Workers, counter: _Counter
-) -> Placer:
-    rows = part.rows.tolist()
-    local = {row: position for position, row in enumerate(rows)}
-    readers = {
-        local[row]: inventory.readers.pop(row) for row in list(inventory.readers) if row in local
-    }
-    plain = {local[row]: data for row, data in inventory.plain.items() if row in local}
-    blobs = [inventory.blobs[row] for row in rows]
-    try:
-        placer, batches = await workers.run_alone(_prepare, plan, blobs, readers, plain)
-        await workers.map(placer.run, batches, counter.count)
-    finally:
-        for reader in readers.values():
-            reader.close()
-    return placer
-
-
-def _prepare(
-    plan: Plan,
-    blobs: Sequence[Blob],
-    readers: dict[int, BlobReader],
-    plain: dict[int, memoryview],
-) -> tuple[Placer, list[list[Job]]]:
-    try:
-        volume = np.empty(plan.shape, plan.values.dtype)
-    except (MemoryError, ValueError) as error:  # ValueError: more than any array can have
-        raise TooLargeError(f"no memory for a volume of shape {plan.shape}") from error
-    placer = Placer(plan, volume, blobs, readers, plain)
-    return placer, jobs_for(plan, [blob.sequential for blob in blobs])
 
 
 class _Counter:

@@ -29,6 +29,8 @@ class Image:
             order of the further axes; zeros for those without one. None: there are none.
         attributes: DICOM keywords that the format knows values of (RepetitionTime …).
         notes: what a careful reader should know; for the report.
+        spacing: (dz, dy, dx) in mm, where the format says how large voxels are, but nothing of
+            their place (``affine`` is None then); None where the affine says it, or nothing does.
     """
 
     array: NDArray[Any] = field(repr=False)
@@ -38,3 +40,4 @@ class Image:
     bvectors: NDArray[np.float64] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    spacing: tuple[float, float, float] | None = None

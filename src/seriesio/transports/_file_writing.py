@@ -122,6 +122,7 @@ class Staging:
 
     def _folder(self, path: str) -> None:
         missing = []
+        path = path.rstrip(os.sep) or path
         while path and not os.path.isdir(path):
             missing.append(path)
             path = os.path.dirname(path)

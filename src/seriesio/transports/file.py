@@ -14,7 +14,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import aiofiles
-import aiofiles.os
 import anyio
 
 from ..blob import Blob, FileBlob
@@ -52,14 +51,7 @@ class FileTransport:
             NotFoundError: no such path, or a directory tree without any file.
             TransportError: the path cannot be read, or something below it is broken.
         """
-        with mapped(self._path):
-            status = await aiofiles.os.stat(self._path)
-        if stat.S_ISREG(status.st_mode):
-            yield FileBlob(os.path.basename(self._path), self._path, status.st_size)
-            return
-        if not stat.S_ISDIR(status.st_mode):
-            raise TransportError(errno.EINVAL, "neither a file nor a directory", self._path)
-        blobs, self.skipped = await self._workers.run(tree, self._path)
+        blobs, self.skipped = await self._workers.run(_found, self._path)
         if not blobs and not self.skipped:
             raise NotFoundError(errno.ENOENT, "an empty directory", self._path)
         for blob in blobs:
@@ -189,6 +181,17 @@ async def _batches(blobs: AsyncIterable[Blob]) -> AsyncIterator[list[Blob]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _found(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
+    """The file, or those of the tree; blocking."""
+    with mapped(path):
+        status = os.stat(path)
+    if stat.S_ISREG(status.st_mode):
+        return [FileBlob(os.path.basename(path), path, status.st_size)], []
+    if not stat.S_ISDIR(status.st_mode):
+        raise TransportError(errno.EINVAL, "neither a file nor a directory", path)
+    return tree(path)
 
 
 def _names_a_file(path: str) -> bool:
