@@ -63,7 +63,7 @@ class Bytes:
 
 def test_credentials_are_not_shown() -> None:
     """Neither as text nor in the repr, nor in the error of a malformed URL."""
-    location = parse_location("xnat://user:secret@host:80/project?token=secret")
+    location = parse_location("xnat://user:secret@host:80/project")
     assert str(location) == "xnat://host:80/project"
     assert "secret" not in repr(location)
     for url in ("xnat://user:secret@host:x/a", "xnat:/user:secret@host/a", "xnat:u:secret@h/a"):
@@ -122,3 +122,13 @@ def test_look_up(tmp_path: Path) -> None:
         assert look_up(parse_location(tmp_path / name)).scheme == scheme, name
     with pytest.raises(LocationError, match="directory"):
         look_up(parse_location(f"{tmp_path / 'dir.zip'}?a"))
+
+
+@pytest.mark.parametrize(
+    "url", ["dicom://h/AET/P?1", "xnat://h/p#s", "dicom://h/AET/?", "xnat://u:secret@h/p?secret"]
+)
+def test_nothing_of_a_network_url_is_dropped(url: str) -> None:
+    """A question mark or hash that is not escaped is refused, and no password is repeated."""
+    with pytest.raises(LocationError, match="%3F and %23") as caught:
+        parse_location(url)
+    assert "secret" not in str(caught.value)

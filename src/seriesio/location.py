@@ -119,6 +119,10 @@ def _network(text: str, scheme: str) -> Location:
     except ValueError:
         # The parser's own words could repeat a password.
         raise LocationError(f"a malformed {scheme} URL") from None
+    if "?" in text or "#" in text:  # what follows would be dropped in silence
+        raise LocationError(
+            f"a {scheme} URL takes neither ? nor #: in a name they are written %3F and %23"
+        )
     if not host and "@" in parts.path:  # a slash too many: the path would tell the password
         raise LocationError(f"a malformed {scheme} URL")
     return Location(scheme, parts.path, (), host, port, parts.netloc.rpartition("@")[0])
