@@ -13,6 +13,7 @@ from ..blob import Blob, FileBlob, read_at
 from ..errors import SeriesIOError
 from ..protocols import SeriesSummary
 from ._imaging import image_of, volume_of
+from .guest.dtype import converted
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from ..protocols import Guest
     from ..report import Report
 
-__all__ = ["GuestFile", "encode_guest", "file_stem", "find_guests", "load_guest", "named"]
+__all__ = [
+    "GuestFile",
+    "completed_by",
+    "encode_guest",
+    "file_stem",
+    "find_guests",
+    "load_guest",
+    "named",
+]
 
 _HEAD: Final = 1024
 _FEW: Final = 8  # blobs that are sooner looked at than handed to several threads
@@ -120,6 +129,18 @@ def _beside(blob: Blob, name: str) -> Blob | None:
     return FileBlob(own, path, size) if os.path.isfile(path) else None
 
 
+def completed_by(files: Sequence[GuestFile], others: Sequence[Blob]) -> list[GuestFile]:
+    """The files with those companions that are among further blobs of the same source."""
+    there = {blob.name: blob for blob in others}
+    return [_completed(file, there) for file in files]
+
+
+def _completed(file: GuestFile, there: Mapping[str, Blob]) -> GuestFile:
+    blob = file.files[file.name]
+    found = dict(_companions(file.guest, blob, _head(blob), there))
+    return replace(file, files={**found, **file.files})
+
+
 def named(files: Sequence[GuestFile], select: Mapping[str, Any] | None) -> list[GuestFile]:
     """Those that ``select`` asks for: by ``name``, the whole one or its last part."""
     if not select:
@@ -138,10 +159,11 @@ def load_guest(
 
     Raises:
         DataError, TooLargeError, TransportError, MissingDependencyError: as its format says.
+        EncodeError: ``dtype`` does not hold the values.
     """
     image = file.guest.read(file.name, file.files, memory=memory, options=options)
     if dtype is not None:
-        image = replace(image, array=image.array.astype(dtype, copy=False))
+        image = replace(image, array=converted(image.array, dtype, file.name, memory))
     told = replace(
         report, used=len(file.files), reason=f"a file of format {file.format}", notes=image.notes
     )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ..dicom.geometry import Geometry
     from ..dicom.volume import Volume
-    from ..formats.nifti.axes import Dimensions
     from ..formats.image import Image
+    from ..formats.nifti.axes import Dimensions
 
 __all__ = ["from_nibabel", "to_nibabel"]
 

@@ -1,0 +1,1 @@
+"""What the guest formats share: bytes in and out, gzip, sizes, numbers, affines, axes."""

@@ -1,0 +1,7 @@
+"""NRRD files."""
+
+from __future__ import annotations
+
+from .format import NrrdFormat
+
+__all__ = ["NrrdFormat"]
