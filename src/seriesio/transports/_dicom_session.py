@@ -1,0 +1,100 @@
+"""Associations used from tasks: a thread for each, a limit for each host, an end when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+from ..errors import AssociationError
+from ._dicom_association import Association
+
+if TYPE_CHECKING:
+    from ._dicom_association import Peer
+
+__all__ = ["ASSOCIATIONS", "deadline", "host_limiter", "use"]
+
+ASSOCIATIONS: Final = 4  # with one host at a time, unless told otherwise
+
+R = TypeVar("R")
+
+_limiters: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("seriesio_dicom_hosts")
+
+
+def host_limiter(peer: Peer, associations: int = ASSOCIATIONS) -> anyio.CapacityLimiter:
+    """What limits the associations of this event loop with a host; the first to ask says how many.
+
+    A token is held as long as an association is: do not ask for a second one meanwhile.
+    """
+    try:
+        known = _limiters.get()
+    except LookupError:
+        known = {}
+        _limiters.set(known)
+    address = (peer.host, peer.port)
+    if address not in known:
+        known[address] = anyio.CapacityLimiter(associations)
+    return known[address]
+
+
+@asynccontextmanager
+async def deadline(peer: Peer) -> AsyncIterator[None]:
+    """The time that a whole call may take; no generator may yield within.
+
+    Raises:
+        AssociationError: it is over.
+    """
+    try:
+        with anyio.fail_after(peer.timeouts.total):
+            yield
+    except TimeoutError as error:
+        seconds = peer.timeouts.total
+        raise AssociationError(f"{peer}: not done within {seconds:g} seconds") from error
+
+
+async def use(
+    association: Association,
+    session: Callable[[Association], R],
+    limiter: anyio.CapacityLimiter | None = None,
+) -> R:
+    """Run what uses an association in a worker thread, and close it afterwards.
+
+    Cancelled, it aborts the association and waits for the thread, which then ends at once.
+
+    Args:
+        association: not opened yet.
+        session: opens, uses and releases it.
+        limiter: how many may be open at a time: :func:`host_limiter`.
+    """
+    if limiter is None:
+        return await _to_the_end(association, session)
+    async with limiter:
+        return await _to_the_end(association, session)
+
+
+async def _to_the_end(association: Association, session: Callable[[Association], R]) -> R:
+    # A thread of its own: it waits for the peer, and others have to compute meanwhile.
+    run = partial(_closed_after, association, session)
+    task = asyncio.ensure_future(anyio.to_thread.run_sync(run, limiter=anyio.CapacityLimiter(1)))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        association.abort()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # that of the abort, or nobody waits for it any more
+        raise
+
+
+def _closed_after(association: Association, session: Callable[[Association], R]) -> R:
+    try:
+        return session(association)
+    finally:
+        association.close()
