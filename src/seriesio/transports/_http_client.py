@@ -1,0 +1,274 @@
+"""The one door to httpx: a connection pool to one server, its errors turned into ours.
+
+Redirects are not followed here, bodies are bounded where they are kept, and every wait has an
+end: for the connection, for the first byte of an answer, for the next ones.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+from urllib.request import Request
+
+import httpx
+
+from ..errors import TransportError
+
+__all__ = ["Body", "HttpClient", "HttpError", "Reply", "Timeouts", "words"]
+
+_WORDS: Final = 200
+_TAGS: Final = re.compile(r"(?is)<(script|style|title)\b.*?</\1\s*>|<!--.*?-->|<[^<>]*>")
+_HIDDEN: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
+
+
+class HttpError(TransportError):
+    """An exchange that failed.
+
+    Attributes:
+        status: of the answer; None: there was none, or not all of it.
+        asked: seconds that the server asks to wait.
+    """
+
+    status: int | None = None
+    asked: float | None = None
+
+    @property
+    def cut(self) -> bool:
+        """True if there was no whole answer: the same may be asked again, if it is safe."""
+        return self.status is None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait, at most.
+
+    Attributes:
+        connect: for a connection, TLS included.
+        first_byte: for the beginning of an answer, once the request is sent.
+        idle: for the next bytes of an answer, or for the other side to take the next of ours.
+    """
+
+    connect: float = 15.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: ``length`` bytes, from the start whenever ``chunks`` is called."""
+
+    chunks: Callable[[], AsyncIterable[bytes]]
+    length: int
+    type: str
+
+
+class Reply:
+    """An answer whose body is still to come; used inside the ``async with`` that gave it."""
+
+    def __init__(self, response: httpx.Response, what: str) -> None:
+        self._response = response
+        self.what = what
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def type(self) -> str:
+        """The media type, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def target(self) -> str | None:
+        """Where a redirect leads, as a whole URL; None if it is none."""
+        if not self._response.has_redirect_location:
+            return None
+        try:
+            return str(self._response.url.join(self.headers["location"]))
+        except httpx.InvalidURL as error:
+            raise HttpError(f"{self.what}: redirects to a malformed URL") from error
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """Cookies that this answer sets, by name."""
+        jar = httpx.Cookies()
+        jar.extract_cookies(self._response)
+        return {cookie.name: cookie.value or "" for cookie in jar.jar}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, some at a time, as it comes.
+
+        Raises:
+            HttpError: it ends early, stalls, or is packed although we did not ask for that.
+        """
+        if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+            raise HttpError(f"{self.what}: the body is packed in a way that was not asked for")
+        with _mapped(self.what):
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+
+    async def body(self, limit: int) -> bytes:
+        """All of a small body, unpacked.
+
+        Raises:
+            HttpError: as :meth:`chunks`, or it is larger than ``limit``.
+        """
+        kept = bytearray()
+        with _mapped(self.what):
+            async for chunk in self._response.aiter_bytes():
+                kept += chunk
+                if len(kept) > limit:
+                    raise HttpError(f"{self.what}: an answer of more than {limit} bytes")
+        return bytes(kept)
+
+
+class HttpClient:
+    """Connections to one server.
+
+    Args:
+        base: ``https://host[:port][/context]``.
+        ssl_context: what to trust; None: the system's certificates, or ``SSL_CERT_FILE``.
+        transport: an :class:`httpx.AsyncBaseTransport` instead of the network.
+        own: the name of the cookie that we set ourselves; a server's word on it is not taken.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        timeouts: Timeouts,
+        connections: int,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: Any = None,
+        own: str = "",
+    ) -> None:
+        self.base = base
+        self._timeouts = timeouts
+        jar = CookieJar(_AllBut(own))
+        with _mapped(base):
+            self._client = httpx.AsyncClient(
+                verify=True if ssl_context is None else ssl_context,
+                transport=transport,
+                cookies=jar,
+                headers={"User-Agent": "seriesio"},
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=connections
+                ),
+            )
+        self._own = own
+
+    def use(self, value: str | None) -> None:
+        """Send our own cookie with this value from now on; None: send it no more."""
+        if self._own in self._client.cookies:
+            self._client.cookies.delete(self._own)
+        if value is not None:
+            self._client.cookies.set(self._own, value)
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        body: Body | None = None,
+        plain: bool = False,
+        patience: float = 1.0,
+    ) -> AsyncIterator[Reply]:
+        """Send a request and wait for the beginning of its answer.
+
+        Args:
+            path: percent-encoded, below ``base``.
+            auth: user and password for this one request.
+            plain: the body of the answer may not be packed on its way.
+            patience: how many times as long as usual the first byte may take.
+
+        Raises:
+            HttpError: there is no connection, or no answer.
+        """
+        what = f"{method} {self.base}{path}"
+        headers = {"Accept-Encoding": "identity"} if plain else {}
+        if body is not None:
+            headers |= {"Content-Length": str(body.length), "Content-Type": body.type}
+        limit = httpx.Timeout(
+            self._timeouts.idle,
+            connect=self._timeouts.connect,
+            read=self._timeouts.first_byte * patience,
+            pool=None,
+        )
+        with _mapped(what):
+            request = self._client.build_request(
+                method,
+                self.base + path,
+                params=None if params is None else dict(params),
+                headers=headers,
+                content=None if body is None else body.chunks(),
+                timeout=limit,
+            )
+            signed = httpx.BasicAuth(*auth) if auth is not None else None
+            response = await self._client.send(request, stream=True, auth=signed)
+        try:
+            request.extensions["timeout"]["read"] = self._timeouts.idle
+            yield Reply(response, what)
+        finally:
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+class _AllBut(DefaultCookiePolicy):
+    """Keeps every cookie (load balancers need theirs) but one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        return cookie.name != self._name and bool(super().set_ok(cookie, request))
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    """httpx's errors and the operating system's, as ours."""
+    try:
+        yield
+    except TransportError:
+        raise
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        raise HttpError(f"{what}: {_reason(error)}") from error
+
+
+_REASONS: Final = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.ReadTimeout, "no answer in time"),
+    (httpx.WriteTimeout, "the server takes no more bytes"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.RemoteProtocolError, "the connection was cut, or the answer is no HTTP"),
+    (httpx.ReadError, "the connection was cut"),
+    (httpx.WriteError, "the connection was cut"),
+    (httpx.CloseError, "the connection was cut"),
+    (httpx.ProxyError, "the proxy refuses"),
+    (httpx.DecodingError, "the answer is packed in a damaged way"),
+    (httpx.UnsupportedProtocol, "no such protocol"),
+)
+
+
+def _reason(error: BaseException) -> str:
+    told = next((text for kind, text in _REASONS if isinstance(error, kind)), "failed")
+    detail = words(str(error)) if isinstance(error, httpx.ConnectError) else ""
+    return f"{told} ({detail})" if detail else told
+
+
+def words(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """What a page or an answer says, in a line, shortened, without markup and secrets."""
+    plain = _TAGS.sub(" ", text[: 40 * _WORDS])
+    for secret in secrets:
+        plain = plain.replace(secret, "***") if secret else plain
+    line = " ".join(_HIDDEN.sub(" ", plain).split())
+    return line if len(line) <= _WORDS else line[: _WORDS - 1] + "…"
