@@ -260,6 +260,68 @@ async def test_mosaic(corpus: Path, tmp_path: Path) -> None:
         assert len(dataset[0x0029, 0x1010].value) < 400
 
 
+@pytest.mark.parametrize("signed", [False, True])
+async def test_unused_bits(signed: bool, tmp_path: Path) -> None:
+    """Overlays once stood in the bits of pixels that are not used; signs are still repeated."""
+    source = phantom((2, 8, 64), bits_stored=12, modality="MR").save(tmp_path / "source")
+    for path in source.iterdir():
+        dataset: Any = pydicom.dcmread(path)
+        dataset.PixelRepresentation = int(signed)
+        values = dataset.pixel_array.astype(np.int16) - (100 if signed else 0)
+        planted = values.astype(np.uint16) ^ np.uint16(0x8000)
+        dataset.PixelData = planted.tobytes()
+        for keyword in ("SmallestImagePixelValue", "LargestImagePixelValue"):
+            dataset.pop(keyword, None)
+        dataset.save_as(path)
+    before = await Series.open(source)
+    await cleaned(source, tmp_path / "new")
+    back = await Series.open(tmp_path / "new")
+    np.testing.assert_array_equal(back.array, before.array)
+    for dataset in datasets(tmp_path / "new"):
+        stored = dataset.pixel_array.astype(np.int32)
+        assert np.abs(stored).max() < 2048 + 2048 * (not signed)
+        assert (stored < 0).any() == signed
+
+
+async def test_comments_of_codecs(tmp_path: Path) -> None:
+    """Comments in compressed frames go; where they cannot be found, the report says so."""
+    pytest.importorskip("imagecodecs")
+    syntax = "1.2.840.10008.1.2.4.70"
+    source = phantom((2, 8, 8), transfer_syntax=syntax).save(tmp_path / "source")
+    for path in source.iterdir():
+        dataset: Any = pydicom.dcmread(path)
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        comment = b"\xff\xfe" + (len(SECRET) + 2).to_bytes(2, "big") + SECRET.encode()
+        dataset.PixelData = encapsulate([frame[:2] + comment + frame[2:]])
+        dataset.save_as(path)
+    series = await cleaned(source, tmp_path / "new")
+    assert not any(SECRET.encode() in path.read_bytes() for path in (tmp_path / "new").iterdir())
+    np.testing.assert_array_equal((await Series.open(tmp_path / "new")).array, series.array)
+    assert not any("taken apart" in note for note in series.report.notes)
+    volume = series._volume
+    for instance in volume.header.instances:
+        instance.encoded = bytes(instance.encoded or b"").replace(b"\xff\xd8", b"\xff\xd7")
+    unknown = await series.anonymize()
+    assert any("taken apart" in note for note in unknown.report.notes)
+
+
+async def test_private_elements_that_are_kept(tmp_path: Path) -> None:
+    """With a private element stays the name of its creator: without it nobody can read it."""
+    source = phantom((2, 6, 8)).save(tmp_path / "source")
+    for path in source.iterdir():
+        dataset: Any = pydicom.dcmread(path)
+        block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+        block.add_new(0x0C, "IS", "800")
+        block.add_new(0x0E, "LO", SECRET)
+        dataset.save_as(path)
+    await cleaned(source, tmp_path / "new", keep=[(0x0019, 0x100C)])
+    for dataset in datasets(tmp_path / "new"):
+        block = dataset.private_block(0x0019, "SIEMENS MR HEADER")
+        assert block[0x0C].value == 800
+        assert 0x0E not in block
+        assert "kept: (0019,100C)" in list(dataset.DeidentificationMethod)
+
+
 @pytest.mark.parametrize(("said", "warned"), [("YES", True), ("NO", False), (None, False)])
 async def test_burned_in(said: str | None, warned: bool, tmp_path: Path) -> None:
     """Text in the pixels is not found by us: what the header says of it is told."""

@@ -14,8 +14,8 @@ from seriesio.blob import (
     PiecesBlob,
     RenamedBlob,
     read_all,
-    read_fully,
     read_at,
+    read_fully,
 )
 from seriesio.errors import TooLargeError, TransportError
 

@@ -71,7 +71,9 @@ def complaints(tool: Tool, folder: Path) -> set[str]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:whole numbers from:UserWarning")  # PET has 16 bits
 @pytest.mark.parametrize(("kind", "name"), CASES)
+@pytest.mark.filterwarnings("ignore:whole numbers")  # of PET, that need more than 16 bits
 async def test_no_new_errors(kind: str, name: str, tmp_path: Path, tool: Tool) -> None:
     """What is written has no error that its source does not have; plain sources have none."""
     options = dict(KINDS[kind])

@@ -89,6 +89,22 @@ async def test_coming_from_imagedata(series: Path, tool: Any) -> None:
     assert {each.SeriesNumber for each in written.values()} == {1004}
 
 
+@pytest.mark.parametrize("page", ["arrays.md", "header.md", "sorting.md", "templates.md"])
+async def test_pages_that_run(page: str, series: Path) -> None:
+    """Blocks from the first import on run one after the other, and print what stands behind #>."""
+    for package in ("xarray", "dask", "nibabel", "dicomanonymizer"):
+        pytest.importorskip(package)
+    namespace: dict[str, Any] = {}
+    for block in blocks(DOCS / page):
+        if not namespace and "import" not in block.text:
+            continue
+        with redirect_stdout(io.StringIO()) as printed:
+            pending = eval(block.compiled(), namespace)
+            if inspect.iscoroutine(pending):
+                await pending
+        assert printed.getvalue().splitlines() == EXPECTED.findall(block.text), str(block)
+
+
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
 def test_python_in_pages_is_valid(page: str) -> None:
     """Every block of Python compiles; top-level await is what a notebook has."""

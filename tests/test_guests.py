@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seriesio import Client, Series, registry
+from seriesio import Client, Limits, Series, registry
 from seriesio.blob import Blob, MemoryBlob, read_all
 from seriesio.errors import (
     AmbiguousSeriesError,
@@ -26,7 +26,9 @@ from seriesio.errors import (
     HeaderError,
     NotFoundError,
     TargetExistsError,
+    TooLargeError,
 )
+from seriesio.formats.guest.dtype import converted
 from seriesio.formats.image import Image
 from seriesio.protocols import Guest
 from seriesio.testing import phantom
@@ -178,6 +180,52 @@ async def test_companions(tmp_path: Path) -> None:
         series = await Series.open(url)
         assert series.report.notes == ("listen",)
         assert series.report.skipped == {}
+
+
+async def test_companions_beside_the_selection(tmp_path: Path) -> None:
+    """Who asks for one member of a zip gets what belongs to it; from its own directory only."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("in/a.toy", toy())
+        archive.writestr("in/a.toy.note", b"listen")
+        archive.writestr("in/b.toy", toy(VOXELS + 1))
+        archive.writestr("a.toy.note", b"another one")
+    for selection in ("in/a.toy", "in/a*", "*/a.toy"):
+        series = await Series.open(f"{tmp_path}/a.zip?{selection}")
+        np.testing.assert_array_equal(series.array, VOXELS)
+        assert series.report.notes == ("listen",)
+    assert (await Series.open(f"{tmp_path}/a.zip?in/b.toy")).report.notes == ()
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8", "u1", "c8"])
+async def test_dtype(tmp_path: Path, dtype: str) -> None:
+    """Values come in the type that is asked for, if it holds them."""
+    (tmp_path / "a").write_bytes(toy())
+    series = await Series.open(tmp_path / "a", dtype=dtype)
+    assert series.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(series.array, VOXELS)
+
+
+async def test_dtype_that_does_not_hold(tmp_path: Path) -> None:
+    """Values never wrap around, and two arrays are not made beyond the limit of memory."""
+    (tmp_path / "a").write_bytes(toy(VOXELS - 20))
+    (tmp_path / "f").write_bytes(toy(np.full((2, 3, 4), np.nan, np.float32)))
+    for name, dtype in (("a", "u1"), ("a", "u2"), ("f", "i2"), ("f", "i4"), ("a", "S2")):
+        with pytest.raises(EncodeError, match=f"^{name}: dtype="):
+            await Series.open(tmp_path / name, dtype=dtype)
+    async with Client(limits=Limits(memory=3 * VOXELS.nbytes - 1)) as client:
+        assert (await client.open(tmp_path / "a", dtype="f2")).dtype == np.float16
+        with pytest.raises(TooLargeError, match="while it is converted"):
+            await client.open(tmp_path / "a", dtype="f4")
+
+
+def test_dtype_in_place() -> None:
+    """Values as wide as those asked for are converted where they are; no second array is made."""
+    array = np.arange(3 << 20, dtype=np.int32).reshape(3, 1 << 10, 1 << 10)
+    found = converted(array, np.float32, "a", memory=0)
+    assert np.shares_memory(found, array)
+    np.testing.assert_array_equal(found.reshape(-1), np.arange(3 << 20, dtype=np.float32))
+    turned = np.arange(24, dtype=np.int16).reshape(2, 3, 4).T
+    np.testing.assert_array_equal(converted(turned, np.uint16, "a", memory=1000), turned)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -311,3 +311,18 @@ async def test_values_stay_numpy_free(series: Series) -> None:
     """Numbers of numpy, an axis' own values among them, may be set."""
     series.header.set("ImageComments", each=np.array(["a", "b"]), along="time")  # type: ignore[arg-type]
     assert series.header.values("ImageComments", slices=0) == ["a", "b"]
+
+
+async def test_copies_share_no_changes(series: Series) -> None:
+    """What is set of one slice of a series is set of no other series, made before or after."""
+    before, computed = series[:], series + 1
+    series.header.set("ImageComments", "mine", slices=0)
+    after = series[:]
+    after.header.set("ImageComments", "yours", slices=1)
+    assert before.header.values("ImageComments") == [None] * 6
+    assert computed.header.values("ImageComments") == [None] * 6
+    assert series.header.values("ImageComments") == ["mine", None, None] * 2
+    assert after.header.values("ImageComments") == ["mine", "yours", None] * 2
+    copied = series.header.copy()
+    copied.set("ImageComments", "theirs", where=[5])
+    assert series.header.values("ImageComments") == ["mine", None, None] * 2

@@ -24,7 +24,8 @@ def test_built_in() -> None:
 
 def test_unknown() -> None:
     """Errors say what is built in."""
-    with pytest.raises(LocationError, match=r"ftp:// \(built in: file, zip\)"):
+    known = r"dicom, dicoms, file, xnat, xnat\+http, zip"
+    with pytest.raises(LocationError, match=rf"ftp:// \(built in: {known}\)"):
         transport_for("ftp")
     known = "dicom, matlab, metaimage, nifti, nrrd, png, postscript, tiff"
     with pytest.raises(FormatError, match=rf"'analyze' is unknown \(built in: {known}\)"):

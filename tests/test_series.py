@@ -518,3 +518,12 @@ def test_a_damaged_value_is_our_error(series: Series) -> None:
     assert issubclass(DicomError, ValueError)
     with pytest.raises(HeaderError):
         series.header.get("NoSuchAttribute")
+
+
+def test_products_of_matrices(tmp_path: Path) -> None:
+    """What mixes rows and columns has no place, though its shape is the same."""
+    series = anyio.run(Series.open, phantom((3, 6, 6)).save(tmp_path / "a"))
+    turned = np.eye(6)[::-1]
+    for found in (series @ turned, np.matmul(series, turned), turned @ series):
+        assert type(found) is np.ndarray
+    np.testing.assert_array_equal(series @ turned, series.array[:, :, ::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ def saved(folder: Path, source: Phantom, change: Callable[[int, Dataset], None])
     """The files, each changed by its volume."""
     for place, dataset in enumerate(source.datasets()):
         change(place // source.shape[-3], dataset)
-        dataset.save_as(folder / f"{place:03}.dcm")
+        buffer = BytesIO()
+        dataset.save_as(buffer)
+        (folder / f"{place:03}.dcm").write_bytes(buffer.getvalue())
     return folder
 
 
@@ -216,5 +219,159 @@ async def test_dimension_indices(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "a.dcm")
     series = await Series.open(tmp_path)
     assert np.array_equal(series.array, source.array)
-    assert series.axes[0].name == "te"
+    assert (series.axes[0].name, series.axes[0].unit) == ("effectiveEchoTime", "")
+    assert series.axes[0].values.tolist() == [1, 2, 3]
     assert "Dimension Index" in series.report.reason
+
+
+async def test_two_dimension_indices(tmp_path: Path) -> None:
+    """Two of them that vary fill the grid together; indices are taken for no b values."""
+    source = phantom(
+        (3, 2, *SMALL),
+        modality="MR",
+        enhanced=True,
+        axes=("b", "te", "slice", "row", "column"),
+    )
+    (dataset,) = source.datasets()
+    for item in dataset.PerFrameFunctionalGroupsSequence:
+        del item.MREchoSequence, item.MRDiffusionSequence
+        content = item.FrameContentSequence[0]
+        del content.FrameAcquisitionDateTime, content.FrameReferenceDateTime
+    dataset.save_as(tmp_path / "a.dcm")
+    series = await Series.open(tmp_path)
+    assert np.array_equal(series.array, source.array)
+    names = [axis.name for axis in series.axes[:2]]
+    assert names == ["diffusionBValue", "effectiveEchoTime"]
+    assert not len(series.bvalues)
+
+
+async def test_private_sequences_tell_nothing(tmp_path: Path) -> None:
+    """What a vendor keeps under public tags in private sequences overrides no shared group."""
+    source = phantom((3, *SMALL), modality="MR", enhanced=True)
+    (dataset,) = source.datasets()
+    for place, item in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        inner = Dataset()
+        inner.RescaleSlope, inner.RescaleIntercept = 3, 7
+        inner.EchoTime = 50 - place // SMALL[0] * 20
+        inner.InstanceNumber = 99 - place
+        block = item.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", [inner])
+    dataset.save_as(tmp_path / "a.dcm")
+    series = await Series.open(tmp_path)
+    assert series.axes[0].name == "time"
+    assert np.array_equal(series.array, source.array)
+
+
+def clocked(places: list[int], date: str | None) -> Callable[[int, Dataset], None]:
+    """Each volume at so many seconds, the day being a day's 86400 long; all on one date."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        seconds = places[volume] % 86400
+        clock = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"
+        dataset.AcquisitionTime = dataset.ContentTime = clock
+        dataset.ContentDate = dataset.AcquisitionDate = date or ""
+
+    return change
+
+
+@pytest.mark.parametrize("date", [None, "20000101"])
+@pytest.mark.parametrize("order", ["auto", "time", "clock"])
+async def test_over_midnight(tmp_path: Path, date: str | None, order: str) -> None:
+    """Without a date, or with the one that de-identification leaves, 00:00:01 follows 23:59:58."""
+    places = [86397, 86398, 86401, 86404]
+    folder = saved(tmp_path, SOURCE, clocked(places, date))
+    own: dict[str, Any] = {"clock": "AcquisitionTime"} if order == "clock" else {}
+    series = await Series.open(folder, order, **own)
+    assert np.array_equal(series.array, SOURCE.array)
+    values = np.asarray(series.axes[0].values, float)
+    assert (values - values[0]).tolist() == [0, 1, 4, 7]
+
+
+async def test_over_midnight_slice_by_slice(tmp_path: Path) -> None:
+    """A volume that midnight parts is put together from its own slices."""
+    for place, dataset in enumerate(SOURCE.datasets()):
+        without_time(dataset)
+        seconds = (86395 + place) % 86400
+        clock = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"
+        dataset.AcquisitionTime = dataset.ContentTime = clock
+        dataset.AcquisitionDate = dataset.ContentDate = ""
+        dataset.save_as(tmp_path / f"{place}.dcm")
+    series = await Series.open(tmp_path)
+    assert np.array_equal(series.array, SOURCE.array)
+    assert np.allclose(series.timeline, [0, 3, 6, 9])
+
+
+async def test_a_morning_and_an_evening(tmp_path: Path) -> None:
+    """Twelve hours between two volumes of one day are no midnight."""
+    places = [28800, 28860, 72000, 72060]
+    series = await Series.open(saved(tmp_path, SOURCE, clocked(places, "20000101")), "time")
+    assert np.array_equal(series.array, SOURCE.array)
+    assert series.timeline.tolist() == [0, 60, 43200, 43260]
+
+
+async def test_offsets_from_utc(tmp_path: Path) -> None:
+    """Moments on clocks of two zones are in their true order."""
+    texts = ("235930+0000", "010000+0100", "000030+0000", "010130+0100")
+
+    def change(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        day = "20200101" if volume == 0 else "20200102"
+        dataset.AcquisitionDateTime = day + texts[volume]
+
+    series = await Series.open(saved(tmp_path, SOURCE, change), "time")
+    assert np.array_equal(series.array, SOURCE.array)
+    assert series.timeline.tolist() == [0, 30, 60, 120]
+
+
+async def test_a_repetition_time_that_is_measured(tmp_path: Path) -> None:
+    """All but equal repetition times order nothing; the times do."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.RepetitionTime = f"{(2000.02, 2000.01, 2000.03, 2000)[volume]}"
+
+    folder = saved(tmp_path, SOURCE, change)
+    series = await Series.open(folder)
+    assert series.report.criterion == "time"
+    assert np.array_equal(series.array, SOURCE.array)
+    asked = await Series.open(folder, "tr")
+    assert np.array_equal(asked.array, SOURCE.array[[3, 1, 0, 2]])
+
+
+async def test_own_text_of_numbers(tmp_path: Path) -> None:
+    """Texts that are numbers sort as numbers: 10 comes after 9."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.ProtocolName = f"{8 + volume}"
+
+    folder = saved(tmp_path, SOURCE, change)
+    series = await Series.open(folder, "protocol", protocol="ProtocolName")
+    assert series.axes[0].values.tolist() == [8, 9, 10, 11]
+    assert np.array_equal(series.array, SOURCE.array)
+
+
+async def test_a_negative_b_value_is_none(tmp_path: Path) -> None:
+    """Some write -1 for what is no weighted image: "b" is refused, and nothing is made up."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        dataset.DiffusionBValue = (-1.0, 0.0, 500.0, 1000.0)[volume]
+
+    folder = saved(tmp_path, SOURCE, change)
+    with pytest.raises(UnsortableSeriesError, match="b: not every frame has a value"):
+        await Series.open(folder, "b")
+    series = await Series.open(folder)
+    assert series.report.criterion == "time"
+    assert np.array_equal(series.array, SOURCE.array)
+
+
+async def test_dates_in_some_files_only(tmp_path: Path) -> None:
+    """Files without the date that others have stand where their times say."""
+
+    def change(volume: int, dataset: Dataset) -> None:
+        without_time(dataset)
+        dataset.AcquisitionTime = f"12000{volume}"
+        dataset.AcquisitionDate = "20200101" if volume % 2 == 0 else ""
+
+    series = await Series.open(saved(tmp_path, SOURCE, change), "time")
+    assert np.array_equal(series.array, SOURCE.array)
+    assert series.timeline.tolist() == [0, 1, 2, 3]

@@ -90,7 +90,7 @@ def planned(groups: list[HeaderGroup], order: Any, **options: Any) -> tuple[Plan
     return plan, [order[owner] for owner in plan.slots[:, 0].tolist()]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(kind=series(), shuffle=SEEDS, seed=st.integers(0, 99))
 def test_whole(kind: Kind, shuffle: int, seed: int) -> None:
     """Every order of the files, every jitter within the tolerances: the same, right grid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,9 +232,23 @@ async def test_headers_only(tmp_path: Path) -> None:
         lambda: series.array[0, 0, 0, 0],
         lambda: series.array.tobytes(),
         lambda: bool(series.array),
+        lambda: np.asarray(series.array),
+        lambda: np.array(series.array[1], np.float32),
+        lambda: np.asarray(series),
+        lambda: series.mean(),
+        lambda: np.stack([series.array[0], series.array[1]]),
+        lambda: np.copyto(np.empty(series.shape), series.array),
+        lambda: np.empty(series.shape).__setitem__(..., series.array),
+        lambda: np.asarray(pickle.loads(pickle.dumps(series.array))),
+        lambda: series.array @ np.eye(16),
+        lambda: list(series.array),
+        lambda: series.array.copy(),
     ):
         with pytest.raises(HeaderError, match="headers_only"):
             use()
     with pytest.raises(EncodeError, match="headers_only"):
         await series.write(tmp_path / "out")
     assert "unread" in repr(series.array)
+    with pytest.raises(TypeError):
+        memoryview(series.array)  # type: ignore[arg-type]
+    assert series.array.reshape(-1, 12, 16).swapaxes(1, 2).T.shape == (12, 16, 6)

@@ -312,3 +312,31 @@ async def test_what_dicom_cannot_hold(tmp_path: Path, model: Path) -> None:
         Series.from_array(np.zeros((2, 3, 4), complex), template=template)
     with pytest.raises(HeaderError, match=r"axis 'channel': no attribute .*known are b, bvector"):
         Series.from_array(np.zeros((2, 2, 3, 4)), template=template, axes=["channel"])
+
+
+@pytest.mark.parametrize("names", [["none"], ["rank"], ["none", "te"]], ids="-".join)
+async def test_ranks_survive(tmp_path: Path, model: Path, names: list[str]) -> None:
+    """Axes of which just the order is known are temporal positions, and read back in it."""
+    rng = np.random.default_rng(0)
+    shape = (3, 2)[: len(names)]
+    array = rng.integers(-99, 999, (*shape, 2, 4, 5)).astype(np.int16)
+    series = Series.from_array(array, template=await Series.open(model), axes=names)
+    await series.write(tmp_path / "out")
+    again = await Series.open(tmp_path / "out")
+    np.testing.assert_array_equal(again.array, array)
+    assert again.axes[0].name == "time"
+    assert {len(dataset.AcquisitionTime) for dataset in read(tmp_path / "out")} == {0}
+
+
+async def test_b_and_vector_in_any_order(tmp_path: Path, model: Path) -> None:
+    """What one axis leaves out, the other may say; two that say the same are refused."""
+    template = await Series.open(model)
+    b = Axis("b", "s/mm2", np.array([500.0, 1000.0]))
+    vectors = Axis("bvector", "", VECTORS[1:, 1:])
+    for axes in ([b, vectors], [vectors, b]):
+        series = Series.from_array(np.zeros((2, 2, 2, 4, 5)), template=template, axes=axes)
+        found = series.header.values("DiffusionGradientOrientation")
+        assert len(found) == 8
+        assert {tuple(value) for value in found} == {(1.0, 0.0, 0.0), (0.0, 0.6, 0.8)}
+    with pytest.raises(HeaderError, match="axes none and rank: DICOM tells both by"):
+        Series.from_array(np.zeros((2, 2, 2, 4, 5)), template=template, axes=["none", "rank"])

@@ -79,6 +79,8 @@ class SeriesArray(SeriesReductions, NDArrayOperatorsMixin):
         Raises:
             InconsistentSeriesError: operands (or masks, as ``where=``) of different places.
         """
+        if method == "__call__" and not kwargs:
+            return _called(ufunc, inputs)
         if method == "reduce" and inputs[0] is self:
             return self._reduced(ufunc.reduce, kwargs.pop("axis", 0), kwargs)
         out: tuple[Any, ...] = kwargs.get("out", ())
@@ -94,11 +96,7 @@ class SeriesArray(SeriesReductions, NDArrayOperatorsMixin):
             touch(inputs[:1])
         if out:
             return _written_into(result, out)
-        if method != "__call__" or ufunc.signature is not None:  # matmul mixes rows and columns
-            return result
-        if isinstance(result, tuple):
-            return tuple(_placed(part, together) for part in result)
-        return _placed(result, together)
+        return _placed(ufunc, result, together) if method == "__call__" else result
 
     # --- copies -------------------------------------------------------------------------------
 
@@ -125,10 +123,27 @@ def _written_into(result: Any, out: tuple[Any, ...]) -> Any:
     return tuple(part if given is None else given for part, given in zip(result, out, strict=True))
 
 
-def _placed(result: Any, operands: Sequence[SeriesArray]) -> Any:
+def _called(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
+    """A function of operands, and of nothing else."""
+    together = [value for value in inputs if isinstance(value, SeriesArray)]
+    if len(together) > 1:
+        _check_together(together)
+    return _placed(ufunc, ufunc(*map(plain, inputs)), together)
+
+
+def _placed(ufunc: np.ufunc, result: Any, operands: Sequence[SeriesArray]) -> Any:
+    """A result, or each of several, where it has a place; matmul mixes rows and columns."""
+    if ufunc.signature is not None:
+        return result
+    if isinstance(result, tuple):
+        return tuple(_where(part, operands) for part in result)
+    return _where(result, operands)
+
+
+def _where(result: Any, operands: Sequence[SeriesArray]) -> Any:
     """A result of the shape of an operand lies where that does."""
     for series in operands:
-        if np.shape(result) == series.shape and result.dtype.kind in "biuf":
+        if result.shape == series.shape and result.dtype.kind in "biuf":
             return series._computed(result, [other for other in operands if other is not series])
     return result
 

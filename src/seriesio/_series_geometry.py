@@ -73,7 +73,11 @@ class SeriesGeometry(SeriesVolume):
 
     @property
     def timeline(self) -> NDArray[np.float64]:
-        """(times,) seconds from the first; one zero where there is no axis of time."""
+        """(times,) seconds from the first; one zero where there is no axis of time.
+
+        Where files tell the order of the volumes and no times, ``unit`` of the axis is empty: then
+        they are counted.
+        """
         for name, scale in (("time", 1.0), ("triggertime", 1e-3)):
             if name in self.tags:
                 values = self.tags[name]

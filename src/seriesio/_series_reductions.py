@@ -8,6 +8,7 @@ import numpy as np
 
 from ._series_volume import SeriesVolume, plain, touch
 from .dicom.indexing import collapse
+from .dicom.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +74,8 @@ class SeriesReductions(SeriesVolume):
     def _reduced(self, function: Callable[..., Any], axis: Any, options: Mapping[str, Any]) -> Any:
         places = self._numbers(axis)
         given = {name: plain(value) for name, value in options.items()}
+        if isinstance(self._array, Unread):
+            self._array.refuse()
         result = function(self._array, axis=places, **given)
         out = options.get("out")
         if out is not None:

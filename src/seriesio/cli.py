@@ -1,4 +1,4 @@
-"""The command line: ``seriesio demo | info | dump | show | copy | convert``.
+"""The command line: ``seriesio demo | info | dump | show | copy | convert | ls | echo | serve``.
 
 Exit codes: 0 done; 1 an error of the data, the disk or the network, told in one line on stderr;
 2 a wrong command line or a missing extra; 130 interrupted; 141 nobody reads what is printed.
@@ -26,6 +26,7 @@ import numpy as np
 from . import Client, Series
 from ._arguments import Command, add_command, has_options, reading_options
 from ._explain import Explanation, explain
+from .cli_network import add_network_commands
 from .console import (
     Trip,
     complain,
@@ -344,6 +345,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run in _COMMANDS.items():
         add_command(commands, name, run)
+    add_network_commands(commands)
     return parser
 
 

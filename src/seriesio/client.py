@@ -55,10 +55,12 @@ class Limits:
     Attributes:
         threads: worker threads at a time; None: one more than there are processors.
         memory: bytes that one volume may take; None: what the machine has.
+        associations_per_host: with a DICOM archive, at a time; one that refuses gets fewer.
     """
 
     threads: int | None = None
     memory: int | None = None
+    associations_per_host: int = 4
 
     @property
     def bytes(self) -> int:
@@ -132,13 +134,13 @@ class Client:
     ) -> Series:
         """Open the one series behind a URL; see :meth:`Series.open`."""
         plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
-        opening = self._opening(progress, format)
+        opening = self._opening(progress, format, on_incomplete)
         finish = await self._finishing(template, geometry)
         found = await opening.scan(_as_list(url), rest)
         try:
             choices = await opening.chosen(found, select, plan)
             if len(choices) > 1:
-                raise ambiguous(found, choices)
+                raise await opening.workers.run_alone(ambiguous, found, choices)
             return await finish(await opening.load(found, choices[0], plan))
         finally:
             found.close()
@@ -160,7 +162,7 @@ class Client:
     ) -> AsyncGenerator[Series, None]:
         """Open every series behind a URL, one after the other; see :meth:`Series.open_all`."""
         plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
-        opening = self._opening(progress, format)
+        opening = self._opening(progress, format, on_incomplete)
         finish = await self._finishing(template, geometry)
         found = await opening.scan(_as_list(url), rest)
         try:
@@ -169,8 +171,19 @@ class Client:
         finally:
             found.close()
 
-    def _opening(self, progress: ProgressCallback | None, format: str | None = None) -> Opening:
-        return Opening(self._open_workers(), self._limits.bytes, progress or self._progress, format)
+    def _opening(
+        self,
+        progress: ProgressCallback | None,
+        format: str | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> Opening:
+        defaults = {**self._defaults(), "on_incomplete": on_incomplete}
+        workers, told = self._open_workers(), progress or self._progress
+        return Opening(workers, self._limits.bytes, told, format, defaults)
+
+    def _defaults(self) -> dict[str, Any]:
+        """What transports are told that want to know."""
+        return {"associations": self._limits.associations_per_host}
 
     async def _finishing(
         self, template: Any, geometry: Any
@@ -225,7 +238,8 @@ class Client:
         opening = self._opening(None)
         found = await opening.scan(_as_list(url), options)
         try:
-            return opening.listing(found), plain_report(found.inventory)
+            listed = await opening.workers.run_alone(opening.listing, found)
+            return listed, plain_report(found.inventory)
         finally:
             found.close()
 
@@ -235,7 +249,7 @@ class Client:
         Raises:
             NotFoundError, TransportError, ArchiveError.
         """
-        transport = await open_transport(url, self._open_workers(), options)
+        transport = await open_transport(url, self._open_workers(), options, self._defaults())
         async for entry in transport.list():
             yield entry
 
@@ -255,7 +269,7 @@ class Client:
         """Write a series behind a URL; see :meth:`Series.write`."""
         workers = self._open_workers()
         volume, told = series._volume, progress or self._progress
-        writing = await prepare(volume, url, formats, options, workers)
+        writing = await prepare(volume, url, formats, options, workers, self._defaults())
         if writing.guest is not None:
             async with aclosing(_counted(writing.files(volume, workers), told, None)) as blobs:
                 return await writing.transport.write(blobs, overwrite=overwrite)
@@ -273,6 +287,7 @@ class Client:
         source: URL,
         target: URL,
         *,
+        source_options: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         progress: ProgressCallback | None = None,
         **options: Any,
@@ -282,20 +297,23 @@ class Client:
         The copy is whole, or is not made. What is no run of bytes of its own (FIFOs, sockets,
         broken links, further names of a file) is named by ``skipped`` of the receipt.
 
-        ``options`` are the transports' (``password=`` of a zip that is read, ``compression=``
-        of one that is written).
+        ``source_options`` are those of the transport that is read (``auth=`` of a server),
+        ``options`` of the one that is written (``compression=`` of a zip); ``password=`` is that
+        of a zip that is read.
 
         Raises:
             NotFoundError, TargetExistsError, ArchiveError.
             TransportError: something cannot be read or written; one may not read a part of it.
         """
         workers = self._open_workers()
-        reading = {name: options.pop(name) for name in ("password",) if name in options}
-        origin = await open_transport(source, workers, reading)
-        sink = await open_transport(target, workers, options)
+        reading = dict(source_options or {})
+        reading |= {name: options.pop(name) for name in ("password",) if name in options}
+        origin = await open_transport(source, workers, reading, self._defaults())
+        sink = await open_transport(target, workers, options, self._defaults())
         async with aclosing(_counted(_whole(origin), progress or self._progress, None)) as blobs:
             receipt = await sink.write(blobs, overwrite=overwrite)
-        return replace(receipt, skipped=tuple(name for name, _ in origin.skipped))
+        left_out = tuple(name for name, _ in origin.skipped)
+        return replace(receipt, skipped=(*receipt.skipped, *left_out))
 
 
 async def _whole(source: Source) -> AsyncGenerator[Blob, None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from posixpath import dirname, splitext
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -19,7 +19,7 @@ from .errors import (
     IncompleteSeriesWarning,
     NotFoundError,
 )
-from .formats._guests import GuestFile, find_guests, load_guest, named
+from .formats._guests import GuestFile, completed_by, find_guests, load_guest, named
 from .registry import check_options, find_transport, format_for, guest_for
 from .report import Report
 
@@ -81,12 +81,14 @@ class Opening:
     """The steps of opening that one and all have in common.
 
     ``format``: the only one to look for; None: DICOM, and guests where there is none of it.
+    ``defaults``: options for transports that take them.
     """
 
     workers: Workers
     memory: int
     progress: ProgressCallback | None
     format: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     async def scan(self, urls: Sequence[URL], options: Mapping[str, Any]) -> Found:
         """Look what is behind URLs.
@@ -96,7 +98,7 @@ class Opening:
         """
         ready = await self.workers.run(_resolved, urls, options, self.format)
         handler, targets, wanted, left = ready
-        transports = [target.open(self.workers, options) for target in targets]
+        transports = [target.open(self.workers, options, self.defaults) for target in targets]
         listed: list[list[Blob]] = [[] for _ in transports]
         async with aclosing(_chain(transports, listed)) as blobs:
             inventory = await handler.scan(blobs, self.workers, self.progress)
@@ -104,7 +106,10 @@ class Opening:
             for transport in transports:
                 for name, reason in transport.skipped:
                     inventory.skipped.setdefault(reason, []).append(name)
-            return Found(inventory, await self._guests(inventory, listed, wanted), left)
+                    if reason == "missing":  # announced, and not sent
+                        inventory.failed.append((name, _not_sent(name)))
+            told = list(zip(targets, listed, strict=True))
+            return Found(inventory, await self._guests(inventory, told, wanted, options), left)
         except BaseException:
             inventory.close()
             raise
@@ -112,8 +117,9 @@ class Opening:
     async def _guests(
         self,
         inventory: Inventory,
-        listed: Sequence[Sequence[Blob]],
+        listed: Sequence[tuple[Target, Sequence[Blob]]],
         wanted: Mapping[str, Guest] | None,
+        options: Mapping[str, Any],
     ) -> tuple[GuestFile, ...]:
         """The guests among what is no DICOM; counted as skipped, by format."""
         names = set(inventory.skipped.get(NOT_DICOM, ()))
@@ -121,13 +127,25 @@ class Opening:
             return ()
         guests = registry.guests if wanted is None else partial(dict[str, "Guest"], wanted)
         found: list[GuestFile] = []
-        for blobs in listed:
+        for target, blobs in listed:
             others = [blob for blob in blobs if blob.name in names]
-            found += await find_guests(others, guests, self.workers)
+            files = await find_guests(others, guests, self.workers)
+            if files and target.location.scheme == "zip" and target.location.selections:
+                files = await self._with_unselected(files, target, options)
+            found += files
         for file in found:
             inventory.skipped.setdefault(file.format, []).append(file.name)
         _leave_out(inventory, {blob.name for file in found for blob in file.files.values()})
         return tuple(found)
+
+    async def _with_unselected(
+        self, files: Sequence[GuestFile], target: Target, options: Mapping[str, Any]
+    ) -> list[GuestFile]:
+        """Files with their companions in a zip, of which only some members were asked for."""
+        whole = replace(target, location=replace(target.location, selections=()))
+        async with closing(whole.open(self.workers, options).read()) as blobs:
+            others = [blob async for blob in blobs]
+        return await self.workers.run(completed_by, files, others)
 
     async def chosen(
         self, found: Found, select: Mapping[str, Any] | None, plan: PlanOptions
@@ -155,7 +173,10 @@ class Opening:
         chosen = named(found.guests, select)
         if not chosen and found.guests:
             listed = "".join(f"\n  {file}" for file in found.guests)
-            raise NotFoundError(f"no file has what select= asks for; there are:{listed}")
+            raise NotFoundError(
+                "no file has what select= asks for (those without a DICOM header are picked by "
+                f"name); there are:{listed}"
+            )
         if not chosen:
             wanted = f"of format {self.format} " if self.format else ""
             raise FormatError(f"no readable image {wanted}was found: {_told(found.inventory)}")
@@ -193,7 +214,8 @@ class Opening:
         takes = getattr(choice.guest, "read_options", None)
         if takes is not None:
             check_options(f"a file of format {choice.format}", found.left, takes)
-        values = {} if plan.rescale or "rescale" not in (takes or ()) else {"rescale": False}
+        asked = {"rescale": None if plan.rescale else False, "dtype": plan.dtype}
+        values = {n: v for n, v in asked.items() if v is not None and n in (takes or ())}
         return await self.workers.run(
             load_guest,
             choice,
@@ -278,6 +300,11 @@ def _leave_out(inventory: Inventory, names: set[str]) -> None:
     left = [name for name in inventory.skipped.pop(NOT_DICOM) if name not in names]
     if left:
         inventory.skipped[NOT_DICOM] = left
+
+
+def _not_sent(name: str) -> IncompleteSeriesError:
+    told = f"{name}: was announced, and has not arrived"
+    return IncompleteSeriesError(told, [told])
 
 
 def _worrying(report: Report) -> Iterator[str]:

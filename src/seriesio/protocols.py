@@ -157,7 +157,7 @@ class Inventory(Protocol):
     def skipped(self) -> dict[str, list[str]]: ...
 
     @property
-    def failed(self) -> Sequence[tuple[str, SeriesIOError]]: ...
+    def failed(self) -> list[tuple[str, SeriesIOError]]: ...
 
     @property
     def found(self) -> int: ...
@@ -234,7 +234,8 @@ class Guest(Protocol):
 
     - ``extensions``: of its main file, as ``(".nii", ".nii.gz")``. A target with one of them is
       a file: ``write`` gets its name without it, and ``options["extension"]`` is what it was;
-    - ``read_options``, ``write_options``: names of the options that they take;
+    - ``read_options``, ``write_options``: names of the options that they take; ``rescale`` and
+      ``dtype`` among them are those of ``open``;
     - ``placed``: False if it keeps no place: uneven slices are no error then.
     """
 

@@ -8,7 +8,7 @@ any other stands beside DICOM.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -19,6 +19,7 @@ from .errors import FormatError, LocationError
 from .location import URL, Location, look_up, parse_location
 
 if TYPE_CHECKING:
+    from .blob import Blob
     from .offload import Workers
     from .protocols import Format, Guest, Transport
 
@@ -60,18 +61,33 @@ _GROUP: Final = "seriesio.formats"
 class Target:
     """A location and the transport that serves it, before it is opened.
 
-    ``takes``: the options it takes by name; ``others``: it takes any others too.
+    ``takes``: the options it takes by name; ``others``: it takes any others too; ``given``: what it
+    is handed by us, since transports know nothing of DICOM.
     """
 
     location: Location
     factory: Callable[..., Transport]
     takes: frozenset[str]
     others: bool
+    given: Mapping[str, Any] = field(default_factory=dict)
 
-    def open(self, workers: Workers, options: Mapping[str, Any]) -> Transport:
-        """The transport, with those of the options that it takes."""
-        own = {n: value for n, value in options.items() if self.others or n in self.takes}
+    def open(
+        self,
+        workers: Workers,
+        options: Mapping[str, Any],
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Transport:
+        """The transport, with those of the options, and of a client's defaults, that it takes."""
+        own = {n: value for n, value in (defaults or {}).items() if n in self.takes}
+        own |= self.given
+        own |= {n: value for n, value in options.items() if self.others or n in self.takes}
         return self.factory(self.location, workers, **own)
+
+
+def _transcode() -> Callable[[Blob, str], Blob]:
+    return cast(
+        "Callable[[Blob, str], Blob]", import_module("seriesio.formats._transcode").transcode
+    )
 
 
 def transport_for(scheme: str) -> Callable[..., Transport]:
@@ -99,12 +115,17 @@ def find_transport(url: URL) -> Target:
     factory = transport_for(location.scheme)
     parameters = signature(factory).parameters.values()
     takes = frozenset(p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY)
-    return Target(
-        location, factory, takes, any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    )
+    others = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    given = {"transcode": _transcode()} if "transcode" in takes else {}
+    return Target(location, factory, takes, others, given)
 
 
-async def open_transport(url: URL, workers: Workers, options: Mapping[str, Any]) -> Transport:
+async def open_transport(
+    url: URL,
+    workers: Workers,
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> Transport:
     """The transport of a URL.
 
     Raises:
@@ -114,7 +135,7 @@ async def open_transport(url: URL, workers: Workers, options: Mapping[str, Any])
     target = await workers.run(find_transport, url)
     if not target.others:
         check_options(f"a {target.location.scheme} location", options, target.takes)
-    return target.open(workers, options)
+    return target.open(workers, options, defaults)
 
 
 def check_options(what: str, options: Iterable[str], takes: Iterable[str]) -> None:

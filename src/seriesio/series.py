@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ._series_array import SeriesArray
+from ._series_attributes import SeriesAttributes
 from ._series_geometry import SeriesGeometry
 from ._series_interop import SeriesInterop
-from .dicom.hints import hint_for
-from .dicom.keywords import camel_case, keyword_for, tag_for
-from .errors import HeaderError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Series", "volume_in"]
 
 
-class Series(SeriesArray, SeriesGeometry, SeriesInterop):
+class Series(SeriesArray, SeriesAttributes, SeriesGeometry, SeriesInterop):
     """One whole imaging series as a sorted, georeferenced array.
 
     Any DICOM keyword is an attribute, in camelCase (``patientName``, ``sopInstanceUID``) or as
@@ -286,48 +284,6 @@ class Series(SeriesArray, SeriesGeometry, SeriesInterop):
         from .anonymize import anonymized
 
         return Series(await anonymized(self._volume, seed=seed, uid_map=uid_map, keep=keep))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or tag_for(name) is None:
-            raise self._no_attribute(name)
-        missing = object()
-        value = self.header.get(name, missing)
-        if value is missing:
-            raise AttributeError(self.header.why_missing(name), name=name, obj=self)
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if hasattr(type(self), name):
-            raise AttributeError(f"{name!r} cannot be set", name=name, obj=self)
-        if tag_for(name) is None:
-            raise self._no_attribute(name)
-        self.header.set(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        if tag_for(name) is None:
-            raise self._no_attribute(name)
-        if name not in self.header:
-            raise AttributeError(f"the series has no attribute {name!r}", name=name, obj=self)
-        try:
-            self.header.delete(name)
-        except HeaderError as error:
-            raise AttributeError(str(error), name=name, obj=self) from error
-
-    def __dir__(self) -> list[str]:
-        """With the DICOM attributes that the first instance has."""
-        return sorted({*super().__dir__(), *self._attributes()})
-
-    def _attributes(self) -> list[str]:
-        if not len(self.header):
-            return []
-        keywords = map(keyword_for, self.header.instances[0].raw.layout.tags)
-        names = [camel_case(keyword) for keyword in keywords if keyword.isidentifier()]
-        return [name for name in names if name in self.header]
-
-    def _no_attribute(self, name: str) -> AttributeError:
-        hint = "" if name.startswith("_") else hint_for(name)
-        kind = type(self).__name__
-        return AttributeError(f"{kind!r} object has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:
         axes = ", ".join(axis.name for axis in self.axes)

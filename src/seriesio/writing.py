@@ -85,6 +85,7 @@ async def prepare(
     formats: Sequence[str] | str | None,
     options: Mapping[str, Any],
     workers: Workers,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Writing:
     """Decide the format, and open the transport.
 
@@ -94,7 +95,7 @@ async def prepare(
         TypeError: an option that neither transport nor format takes.
     """
     target = await workers.run(find_transport, url)
-    return await workers.run(_prepared, volume, target, formats, options, workers)
+    return await workers.run(_prepared, volume, target, formats, options, workers, defaults or {})
 
 
 def _prepared(
@@ -103,6 +104,7 @@ def _prepared(
     formats: Sequence[str] | str | None,
     options: Mapping[str, Any],
     workers: Workers,
+    defaults: Mapping[str, Any],
 ) -> Writing:
     format = _one_format(formats) or _by_extension(target.location) or "dicom"
     found = format_for(format)
@@ -115,7 +117,7 @@ def _prepared(
                 "the series has no DICOM header: template= gives it one (Series.open, "
                 'Series.from_array); formats=["nifti"] and others write it without'
             )
-        transport = target.open(workers, options)
+        transport = target.open(workers, options, defaults)
         return Writing(transport, cast("Format", found), None, "", {}, False)
     accept = bool(left.pop(_UNEVEN, False))
     stem = _checked(left.pop("name", file_stem(volume)))
@@ -127,7 +129,7 @@ def _prepared(
         target, stem = replace(target, location=file.directory), file.stem
         left["extension"] = file.extension
     taken = {name: options[name] for name in options.keys() & target.takes}
-    return Writing(target.open(workers, taken), None, found, stem, left, accept)
+    return Writing(target.open(workers, taken, defaults), None, found, stem, left, accept)
 
 
 def _checked(stem: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, ours, peers
+from . import checks, nifti, ours, peers, planning
 from .child import IMPORTS, import_seconds, in_child, loaded_early
 from .data import Case, Corpus
 from .measure import Contender, Figures, Scratch, constant, timed, timed_await
@@ -231,6 +231,15 @@ def _overhead(stage: Stage) -> list[Contender]:
     return [Contender(OURS, most), constant("bound", {"time": 20e-6})]
 
 
+def _planning(stage: Stage) -> list[Contender]:
+    table = cache(partial(planning.headers, 100, 100))
+
+    def planned() -> Figures:
+        return {"time": planning.plan_seconds(table())}
+
+    return [Contender(OURS, planned), constant("bound", {"time": 0.5})]
+
+
 _IMAGEDATA_SIZE = Limit("imagedata", 1.1, "≤ 1.1 × the size", "size")
 
 ROWS: tuple[Row, ...] = (
@@ -292,6 +301,13 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "nifti-read",
+        "uncompressed NIfTI",
+        nifti.reading,
+        (Limit("bytes into an array", 1.2, "≤ 1.2 ×"),),
+    ),
+    Row("nifti-write", "write it as NIfTI", nifti.writing, (Limit("nibabel", 1.2, "≤ 1.2 ×"),)),
+    Row(
         "memory",
         "peak memory of opening the CT",
         _memory,
@@ -310,5 +326,11 @@ ROWS: tuple[Row, ...] = (
         "the most that indexing, arithmetic or an attribute adds to numpy",
         _overhead,
         (Limit("bound", 1.0, "≤ 20 µs"),),
+    ),
+    Row(
+        "planning",
+        "planning 10,000 instances, above the scan",
+        _planning,
+        (Limit("bound", 1.0, "≤ 0.5 s"),),
     ),
 )

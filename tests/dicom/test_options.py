@@ -45,7 +45,14 @@ def test_values_that_cannot_be(name: str, value: Any) -> None:
         taken(**{name: value})
 
 
-@pytest.mark.parametrize("value", ["time", ["time", 3]])
+@pytest.mark.parametrize("order", [None, 3, ["time", "te"]])
+def test_input_order_is_a_text(order: Any) -> None:
+    """A list or nothing at all is told to be no order."""
+    with pytest.raises(UnsortableSeriesError, match="input_order"):
+        taken(order)
+
+
+@pytest.mark.parametrize("value", ["time", ["time", 3], 5, (name for name in ["time"])])
 def test_auto_sort_is_a_list(value: Any) -> None:
     """A single word would be a list of letters."""
     with pytest.raises(UnsortableSeriesError, match="auto_sort"):

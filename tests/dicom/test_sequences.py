@@ -127,7 +127,8 @@ def test_without_vr() -> None:
 def test_unknown_holds_implicit() -> None:
     """UN of undefined length is read as implicit VR."""
     inner = item(bare(8, b"in") + ITEM_END, UNDEFINED) + SEQUENCE_END
-    assert flat(item(element(0x00091001, b"UN", inner, UNDEFINED))) == [{8: b"in"}]
+    assert flat(item(element(0x00209111, b"UN", inner, UNDEFINED))) == [{8: b"in"}]
+    assert flat(item(element(0x00091001, b"UN", inner, UNDEFINED))) == [{}]  # private
 
 
 def test_implicit_among_explicit() -> None:

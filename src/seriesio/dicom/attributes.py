@@ -110,9 +110,7 @@ class Attributes:
             "" if self._instances else f"; {NO_HEADER}"
         )
 
-    def values(
-        self, name: Name, where: Iterable[int] | None = None, **axes: Indices
-    ) -> list[Any]:
+    def values(self, name: Name, where: Iterable[int] | None = None, **axes: Indices) -> list[Any]:
         """The value of every instance, or of those that are chosen; None where there is none.
 
         Instances are chosen by ``where`` (as the header counts them), or by the indices of the

@@ -62,7 +62,7 @@ def without_moments(axes: Sequence[Axis]) -> tuple[Axis, ...]:
     """The axes with moments counted from the first, once dates and times are gone."""
     return tuple(
         replace(axis, values=axis.values - axis.values[0])
-        if axis.name == "time" and len(axis)
+        if axis.name in ("time", "rank") and axis.unit == "s" and len(axis)
         else axis
         for axis in axes
     )

@@ -150,7 +150,7 @@ class Checks(Attributes):
         self, tag: int, settings: Sequence[Setting], indices: Sequence[int]
     ) -> dict[int, Mapping[int, Change]]:
         """What else must change so that all text can be written, for each instance."""
-        from . import assign, charset
+        from . import charset, value_bytes
         from .transcode import Transcoder
 
         terms = settings[0][1] if tag == CHARACTER_SET and settings else [charset.UTF8]
@@ -164,7 +164,7 @@ class Checks(Attributes):
             codecs = self._codecs(index)
             key = codecs, id(setting)
             if key not in verdicts:
-                verdicts[key] = tag != CHARACTER_SET and assign.holds(*setting, codecs)
+                verdicts[key] = tag != CHARACTER_SET and value_bytes.holds(*setting, codecs)
             if not verdicts[key]:
                 pending = {**self.changes(index, keep_uid=True), tag: setting}
                 found[index] = transcoder.changes(self._instances[index].raw, pending)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -26,8 +27,14 @@ __all__ = [
     "clock_seconds",
     "coded",
     "complete",
-    "moment",
+    "dated",
+    "moments",
+    "over_midnight",
 ]
+
+_DAY: Final = 86400.0
+_PAUSE: Final = 18 * 3600.0  # seconds: longer than any in one series
+_OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)\s*$", re.ASCII)
 
 Values: TypeAlias = "NDArray[Any]"
 Reader: TypeAlias = Callable[["Frames"], Values]
@@ -111,10 +118,57 @@ def _day(date: str) -> int:
         return 0
 
 
-def moment(text: str) -> float:
-    """Seconds of a DICOM date time (DT); the offset from UTC is one for a whole series."""
+def moments(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Seconds of DICOM date times (DT, PS3.5 section 6.2); NaN where unreadable.
+
+    On one clock: where offsets from UTC differ (``&ZZXX``), that of the smallest.
+    """
+    offsets = np.array([_offset(text) for text in texts])
+    if np.isnan(offsets).all():
+        offsets[:] = 0
+    least = np.nanmin(offsets, initial=np.inf)
+    seconds = np.array([_moment(text) for text in texts])
+    return np.asarray(seconds - np.nan_to_num(offsets - least))
+
+
+def _moment(text: str) -> float:
     digits = text.split("+")[0].split("-")[0]
-    return clock_seconds(digits[:8], digits[8:]) if len(digits) > 8 else float("nan")
+    seconds = clock_seconds(digits[:8], digits[8:]) if len(digits) > 8 else float("nan")
+    return seconds if seconds >= _DAY else float("nan")  # less: no readable date
+
+
+def _offset(text: str) -> float:
+    """Seconds that a clock is ahead of UTC; NaN where it does not say so."""
+    found = _OFFSET.search(text)
+    if found is None:
+        return float("nan")
+    seconds = int(found[2]) * 3600 + int(found[3]) * 60
+    return float(-seconds if found[1] == "-" else seconds)
+
+
+def dated(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Moments, those without a date on the day of the others; NaN if these have several."""
+    without = seconds < _DAY
+    days = np.unique(seconds[seconds >= _DAY] // _DAY)
+    if not len(days) or not without.any():
+        return seconds
+    day = days[0] * _DAY if len(days) == 1 else np.nan
+    return np.where(without, seconds + day, seconds)
+
+
+def over_midnight(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Moments of one and the same day (or none), those after midnight a day later.
+
+    Times without dates, or with the one date that de-identification has left: no scan has a
+    pause of most of a day, so what lies before it came after what lies behind it.
+    """
+    known = np.unique(seconds[np.isfinite(seconds)])
+    if not len(known) or known[0] // _DAY != known[-1] // _DAY:
+        return seconds
+    gaps = np.diff(known)
+    if gaps.max(initial=0.0) <= _PAUSE:
+        return seconds
+    return np.where(seconds <= known[gaps.argmax()], seconds + _DAY, seconds)
 
 
 def _clock(prefix: str) -> Reader:
@@ -126,7 +180,7 @@ def _clock(prefix: str) -> Reader:
             clock_seconds(decode_text(dates.values[d]), decode_text(times.values[t]))
             for d, t in (divmod(pair, width) for pair in pairs.tolist())
         ]
-        return np.asarray(np.array(seconds)[inverse.reshape(-1)])
+        return np.asarray(over_midnight(dated(np.array(seconds)))[inverse.reshape(-1)])
 
     return read
 
@@ -134,7 +188,7 @@ def _clock(prefix: str) -> Reader:
 def _date_time(keyword: str) -> Reader:
     def read(frames: Frames) -> Values:
         texts, codes = frames.texts(keyword)
-        return np.array([moment(text) for text in texts])[codes]
+        return np.asarray(over_midnight(moments(texts))[codes])
 
     return read
 

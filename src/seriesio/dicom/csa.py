@@ -22,16 +22,16 @@ _FIRST: Final = "B_value"  # every image of a diffusion series has one
 def csa_numbers(frames: Frames, name: str, count: int) -> NDArray[np.float64]:
     """(n, count) numbers of a tag in (0029,xx10); NaN where there are fewer, or no such header.
 
-    The headers are long and few series need them: the others are known by the first image,
-    whichever came first.
+    The headers are long and few series need them: the others are known by one of them, the
+    same one whichever file came first.
     """
     found = frames.private(0x0029, _CREATOR, 0x10, "OB")
     nothing = np.full((len(frames), count), np.nan)
     if found is None:
         return nothing
     column = found[0]
-    first = int(np.nan_to_num(frames.numbers("InstanceNumber")[:, 0], nan=np.inf).argmin())
-    if not np.isfinite(_numbers(column.values[int(column.codes[first])], _FIRST, 1)).all():
+    sample = min(filter(None, column.values), default=b"")
+    if not np.isfinite(_numbers(sample, _FIRST, 1)).all():
         return nothing
     table = np.array([_numbers(value, name, count) for value in column.values])
     return np.asarray(table[column.codes])

@@ -15,21 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DicomError
 from ..report import Report
-from .assign import encode
 from .axis_values import without_moments
+from .comments import without_comments, without_spare_bits
 from .fragments import scan_items
 from .header import Header, Instance
+from .keywords import keyword_for
 from .mosaic import mosaic_of
 from .profile import EDITION, Profile
 from .splice import Change, splice
+from .value_bytes import encode
 from .values import BROKEN, codecs_of, decode
-from .vr import vr_in
+from .vr import dictionary_vr, vr_in
 from .walk import Walk
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from .part10 import RawHeader
+    from .pixels import PixelLayout
+    from .raw import Syntax
     from .volume import Volume
 
 __all__ = ["Cleaner", "UIDMap", "csa_header", "deidentified"]
@@ -41,6 +45,9 @@ _BURNED_IN: Final = "BurnedInAnnotation"
 _MOMENTS: Final = frozenset({"DA", "DT", "TM"})
 # PS3.16 CID 7050.
 _CODE: Final = ("113100", "DCM", "Basic Application Confidentiality Profile")
+_OPAQUE: Final = (
+    "compressed pixels that cannot be taken apart are as they were: comments may stand in them"
+)
 _DEPTH: Final = 50  # sequences inside of each other
 
 
@@ -81,13 +88,13 @@ def deidentified(volume: Volume, profile: Profile, uids: UIDMap) -> Volume:
     cleaner = Cleaner(profile, uids)
     header = volume.header
     instances = [
-        cleaner.instance(header.instances[index], header.changes(index), layout.native_length)
+        cleaner.instance(header.instances[index], header.changes(index), layout)
         for index, layout in enumerate(volume.stored.layouts)
     ]
     told = volume.report
     report = Report(
         told.found, told.used, criterion=told.criterion, reason=told.reason,
-        notes=(*told.notes, *_notes(header)),
+        notes=(*told.notes, *_notes(header), *cleaner.notes),
     )  # fmt: skip
     axes = volume.axes if cleaner.keeps_moments else without_moments(volume.axes)
     return replace(volume, header=Header(instances), axes=axes, report=report)
@@ -110,23 +117,40 @@ class Cleaner:
         self._uids = uids
         self._found: dict[tuple[Any, ...], tuple[bool, Change]] = {}
         self._marks = _marks(profile)
+        self._opaque = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be looked at."""
+        return (_OPAQUE,) if self._opaque else ()
 
     @property
     def keeps_moments(self) -> bool:
         """True if the caller has asked to keep dates or times."""
         return self._marks[0x00280303] != ("CS", "REMOVED")
 
-    def instance(self, instance: Instance, changes: dict[int, Change], native: int) -> Instance:
-        """An instance with a clean header; ``native`` is the bytes of its pixels, if native."""
+    def instance(
+        self, instance: Instance, changes: dict[int, Change], layout: PixelLayout
+    ) -> Instance:
+        """An instance with a clean header; ``layout`` is that of its pixels."""
         raw = _reread(instance.raw, changes) if changes else instance.raw
         clean = _reread(raw, self.changes(raw), blank=True)
         encoded, tail = instance.encoded, instance.tail
         if encoded is not None:
-            value = memoryview(encoded)
-            encoded = bytes(value[: scan_items(value).end] if raw.syntax.encapsulated else value)
-        padding = max(raw.pixel_length - native, 0) if raw.has_pixels else 0
+            encoded = self._pixels(encoded, raw.syntax, layout)
+        padding = max(raw.pixel_length - layout.native_length, 0) if raw.has_pixels else 0
         tail = b"\0" * padding if not raw.syntax.encapsulated and encoded is None else b""
         return Instance(clean, tail, encoded)
+
+    def _pixels(self, encoded: bytes, syntax: Syntax, layout: PixelLayout) -> bytes:
+        """A pixel value without comments, overlays in unused bits, and what stands behind it."""
+        if not syntax.encapsulated:
+            return without_spare_bits(encoded, layout, syntax.little)
+        found = without_comments(encoded, syntax.uid)
+        if found is None:
+            self._opaque = True
+            found = bytes(memoryview(encoded)[: scan_items(encoded).end])
+        return found
 
     def changes(self, raw: RawHeader) -> dict[int, Change]:
         """What must change in a header."""
@@ -235,16 +259,15 @@ def csa_header(values: Mapping[str, tuple[str, list[str]]]) -> bytes:
 
 def _marks(profile: Profile) -> dict[int, Change]:
     """That it was done, and how (PS3.15 section E.1.1, PS3.3 sections C.7.1.1 and C.12.1)."""
-    from pydicom.datadict import dictionary_VR, keyword_for_tag
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 
     code: Any = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = _CODE
-    timed = any(dictionary_VR(tag) in _MOMENTS for tag in profile.kept)
+    timed = any(dictionary_vr(tag) in _MOMENTS for tag in profile.kept)
     method = [f"PS3.15 {EDITION} basic profile"]
     if profile.kept:
-        method += [f"kept: {keyword_for_tag(tag)}"[:64] for tag in sorted(profile.kept)]
+        method += [f"kept: {keyword_for(tag)}"[:64] for tag in sorted(profile.kept)]
     return {
         0x00120062: ("CS", "YES"),
         0x00120063: ("LO", method),

@@ -2,8 +2,8 @@
 
 Image Type begins with DERIVED, Source Image Sequence refers to the instance that the pixels were
 computed from, and to those of other operands (PS3.3 sections C.7.6.1.1.2 and C.7.6.1.1.4); frames
-of enhanced objects say the same by Frame Type and the Derivation Image Macro (C.7.6.16.2.6). The Frame of Reference is that
-of the sources: the voxels lie where those lay.
+of enhanced objects say the same by Frame Type and the Derivation Image Macro (C.7.6.16.2.6). The
+Frame of Reference is that of the sources: the voxels lie where those lay.
 """
 
 from __future__ import annotations

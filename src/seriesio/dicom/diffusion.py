@@ -34,9 +34,9 @@ def bvalues(volume: Volume) -> NDArray[np.float64] | None:
         DicomError: damaged functional groups.
     """
     for place, axis in enumerate(volume.axes[: volume.leading]):
-        if axis.name == "b":
+        if axis.name == "b" and axis.unit:  # without a unit: mere indices
             return _along(volume, place, np.asarray(axis.values, float))
-        if axis.name == "dti":
+        if axis.name == "dti" and axis.values.ndim == 2:
             return _along(volume, place, axis.values[:, 0])
     return _of_header(volume)[0]
 
@@ -52,7 +52,7 @@ def bvectors(volume: Volume) -> NDArray[np.float64] | None:
         DicomError: damaged functional groups.
     """
     for place, axis in enumerate(volume.axes[: volume.leading]):
-        if axis.name in ("bvector", "dti"):
+        if axis.name in ("bvector", "dti") and axis.values.ndim == 2:
             return _along(volume, place, axis.values[:, -3:])
     return _of_header(volume)[1]
 

@@ -26,27 +26,21 @@ _MOST: Final = 32  # dimensions of one object
 _SPATIAL: Final = frozenset(
     {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00200013, 0x00280008}
 )
-_NAMES: Final = {
-    0x00180082: "ti", 0x00189079: "ti",
-    0x00180080: "tr", 0x00181314: "fa",
-    0x00180081: "te", 0x00189082: "te",
-    0x00189087: "b", 0x00189089: "bvector",
-    0x00209153: "triggertime", 0x00209128: "time", 0x00200100: "time",
-    0x00189074: "time", 0x00189151: "time",
-    0x00089208: "phase",
-}  # fmt: skip
+# Temporal Position Index and Identifier, Frame Acquisition and Reference DateTime.
+_TIMES: Final = frozenset({0x00209128, 0x00200100, 0x00189074, 0x00189151})
 
 
 def dimensions(frames: FrameTable) -> Iterator[Criterion]:
     """The dimensions of enhanced objects that vary and are none of space, as criteria.
 
-    Their values are the indices that Dimension Index Values (0020,9157) give the frames.
+    Their values are the indices that Dimension Index Values (0020,9157) give the frames; so they
+    are called by the keyword (``effectiveEchoTime``), not as what has a unit (``te``).
     """
     tags = _pointers(frames)
     for place, tag in enumerate(tags):
         if tag in _SPATIAL or tag >> 16 in (0, 0xFFFE) or tag in PIXEL_TAGS:
             continue
-        name = _NAMES.get(tag, camel_case(keyword_for(tag)))
+        name = "time" if tag in _TIMES else camel_case(keyword_for(tag))
         keyword = f"Dimension Index of {keyword_for(tag)}"
         yield Criterion(name, "", ((keyword, _index(place, len(tags))),))
 

@@ -27,6 +27,7 @@ __all__ = ["Encoding", "decimal_string", "extent", "fit", "inverse", "pixel_modu
 
 Changes: TypeAlias = dict[int, tuple[str, Any] | None]
 
+_NARROW: Final = 16  # bits
 _FULL: Final = 65535  # stored values of floats run from 0 to here
 _DS_LENGTH: Final = 16
 _LEAST_SLOPE: Final = Fraction(1, 10**300)  # still a normal float64
@@ -55,7 +56,7 @@ class Encoding:
 
     @property
     def half_step(self) -> float:
-        """The largest error: half a quantisation step, 0 where values are stored exactly."""
+        """The largest error of values that were no whole steps: half a step."""
         return float(self.slope) / 2 if self.rescaled else 0.0
 
 
@@ -91,6 +92,7 @@ def fit(
     integral: bool,
     words: bool = False,
     proportional: bool = False,
+    narrow: bool = False,
 ) -> Encoding:
     """The honest representation of values from ``minimum`` to ``maximum`` of a dtype.
 
@@ -98,7 +100,9 @@ def fit(
     signed), 16 or 32. Everything else is quantised to 65,536 steps that cover the range, with
     an error of at most half a step. ``words`` asks for at least 16 bits, all of them used, as the
     IODs of scanners want or allow it (PS3.3 sections C.8.2.1.1, C.8.3.1.1, C.8.9.4);
-    ``proportional`` for an intercept of 0, as that of PET wants (C.8.9.4).
+    ``proportional`` for an intercept of 0, as that of PET wants (C.8.9.4); ``narrow`` for 16 bits
+    at most: whole numbers that need more are stored exactly by an intercept, if they span no more
+    than 65,535, else in whole steps, with an error of at most half a step.
 
     Raises:
         EncodeError: not real numbers, not finite, or whole numbers beyond 32 bits. The last
@@ -111,7 +115,11 @@ def fit(
     if not (math.isfinite(minimum) and math.isfinite(maximum)) or minimum > maximum:
         raise EncodeError("the range of the values is not finite; numpy.nan_to_num replaces NaN")
     if integral or dtype.kind in "biu":
-        return _fit_integers(int(minimum), int(maximum), words)
+        encoding = _fit_integers(int(minimum), int(maximum), words)
+        if not narrow or encoding.bits_allocated <= _NARROW:
+            return encoding
+        if not proportional:
+            return _fit_steps(int(minimum), int(maximum))
     if proportional:
         return _fit_proportion(Fraction(minimum), Fraction(maximum))
     return _fit_floats(Fraction(minimum), Fraction(maximum))
@@ -130,6 +138,12 @@ def _fit_integers(minimum: int, maximum: int, words: bool) -> Encoding:
     stored = max(needed, {8: 8, 16: 16 if words else 12, 32: 17}[allocated])
     dtype = integer_dtype(allocated, signed)
     return Encoding(allocated, stored, stored - 1, signed, "1", "0", dtype)
+
+
+def _fit_steps(minimum: int, maximum: int) -> Encoding:
+    """Whole steps from the minimum on: values that are read back are whole as well."""
+    step = max(-(-(maximum - minimum) // _FULL), 1)
+    return Encoding(16, 16, 15, False, str(step), str(minimum), np.dtype(np.uint16))
 
 
 def _fit_floats(minimum: Fraction, maximum: Fraction) -> Encoding:

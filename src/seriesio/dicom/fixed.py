@@ -132,7 +132,9 @@ class GroupCheck:
         from .values import BROKEN
 
         try:
-            return any(_contradicts(*pair, self._fixed) for pair in zip(present, value, strict=True))
+            return any(
+                _contradicts(*pair, self._fixed) for pair in zip(present, value, strict=True)
+            )
         except BROKEN:
             raise DicomError(f"{keyword_for(self._tag)}: a damaged sequence") from None
 
@@ -151,13 +153,15 @@ def _items_contradict(
     before: Sequence[Dataset], after: Sequence[Dataset], fixed: Container[int]
 ) -> bool:
     if len(before) == len(after):
-        return any(_contradicts(one, other, fixed) for one, other in zip(before, after, strict=True))
+        return any(
+            _contradicts(one, other, fixed) for one, other in zip(before, after, strict=True)
+        )
     return any(_is_fixed(item, fixed) for item in (*before, *after))
 
 
 def _items_of(item: Dataset, tag: int) -> Sequence[Dataset]:
     """The items of a sequence in an item; none where there is no such sequence."""
-    element = item[tag] if tag in item else None
+    element: Any = item.get(tag)  # by a number: the element, or None
     return element.value or () if element is not None and element.VR == "SQ" else ()
 
 

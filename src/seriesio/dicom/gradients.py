@@ -87,7 +87,7 @@ def _b_limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _public_b(frames: Frames) -> NDArray[np.float64]:
     """Diffusion b-value; 0 where Diffusion Directionality is NONE and nothing else is said."""
-    values = frames.numbers("DiffusionBValue")[:, 0]
+    values = _b_limited(frames.numbers("DiffusionBValue")[:, 0])
     if not np.isnan(values).any() or np.isnan(values).all():
         return values
     return np.where(np.isnan(values) & _saying(frames, "NONE"), 0.0, values)

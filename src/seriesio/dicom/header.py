@@ -120,18 +120,18 @@ class Header(Editing):
         return header
 
     def _derived(self, indices: Sequence[int]) -> Header:
-        header = Header(_chosen(self._instances, indices))
+        header = Header.__new__(Header)  # every computed series takes one: __init__ takes longer
+        header._instances = tuple(_chosen(self._instances, indices))
         header._known = self._known
-        header._common = dict(self._common)
+        header._common = self._common.copy()
+        header._own = {}
         if self._own:
-            header._own = {
-                place: dict(self._own[index])
-                for place, index in enumerate(indices)
-                if index in self._own
-            }
-        if self._uids is not None:
-            places = _chosen(self._uids.places, indices)
-            header._uids = NewUIDs(self._uids.base, places, self._uids.claims)
+            pairs = enumerate(indices)
+            header._own = {n: dict(self._own[i]) for n, i in pairs if i in self._own}
+        uids = self._uids
+        header._uids = uids and NewUIDs(uids.base, _chosen(uids.places, indices), uids.claims)
+        header._functional, header._places, header._volume = {}, None, nowhere
+        header._settled, header._claimed = True, object()
         self._settled = True  # from now on two headers have the present UIDs
         return header
 

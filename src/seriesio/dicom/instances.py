@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,22 +15,20 @@ import numpy as np
 from ..errors import EncodeError
 from .codecs import decoded_photometric
 from .derived import derived_type, source_changes
-from .encode import Encoding, extent, fit, inverse, pixel_module, quantise
+from .encode import Encoding, pixel_module, quantise
 from .fragments import scan_items
 from .groups import GroupEdit, functional_changes, is_enhanced
-from .mosaic import reassembled
 from .part10 import meta_length
 from .plane import plane_changes, plane_of
 from .splice import splice
-from .table import decode_text
+from .write_plan import WritePlan, altered, own_layout, plan_write, stored_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .header import Header, Instance
+    from .header import Instance
     from .pixels import PixelLayout
     from .splice import Change
-    from .volume import Volume
 
 __all__ = ["WritePlan", "encode_instance", "plan_write"]
 
@@ -41,151 +39,7 @@ _SMALLEST, _LARGEST, _HIGH_BIT, _PLANAR = 0x00280106, 0x00280107, 0x00280102, 0x
 _RESCALE: Final = (0x00281052, 0x00281053)
 # Where compressed frames lay (PS3.3 sections C.7.6.3.1.8 and C.7.6.3).
 _OFFSETS: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003, 0x00287FE0)
-_CONVERTED: Final = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
-_SOP_CLASS, _PET = 0x00080016, "1.2.840.10008.5.1.4.1.1.128"
 _PIXEL_VR: Final = {"float": "OF", "double": "OD"}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WritePlan:
-    """What was decided for all instances before the first is encoded.
-
-    Attributes:
-        changed: (n,) the slots whose voxels are not those that were read.
-        encoding: the common representation of computed voxels; None to keep each its own.
-        slots: for each instance, its slots in the order of its frames.
-        image_types: of each instance; empty where no voxel has changed.
-    """
-
-    volume: Volume
-    header: Header
-    changed: NDArray[np.bool_]
-    encoding: Encoding | None
-    slots: tuple[tuple[int, ...], ...]
-    image_types: tuple[tuple[str, ...], ...] = ()
-
-
-def plan_write(volume: Volume, prints: NDArray[np.uint64], keep_uid: bool) -> WritePlan:
-    """Decide how a volume is written.
-
-    Raises:
-        EncodeError: voxels that DICOM cannot hold, or an instance that cannot be cut.
-    """
-    if volume.array.dtype.kind not in "biuf":
-        raise EncodeError(f"pixels of dtype {volume.array.dtype} cannot be stored")
-    volume, prints = reassembled(volume, prints)
-    stored = volume.stored
-    header = volume.header.original_uids() if keep_uid else volume.header
-    none = stored.prints is None
-    changed = np.ones(len(prints), bool) if none else prints != stored.prints
-    slots = _slots_of(stored.instance, stored.frame, len(stored.layouts))
-    plan = WritePlan(volume, header, changed, None, slots)
-    _check_cuts(plan)
-    if not changed.any():
-        return plan
-    plan = replace(plan, image_types=_image_types(header))
-    return plan if _representable(plan) else replace(plan, encoding=_fitted(volume))
-
-
-def _slots_of(
-    instance: NDArray[np.intp], frame: NDArray[np.intp], count: int
-) -> tuple[tuple[int, ...], ...]:
-    order = np.lexsort((frame, instance))
-    ends = np.cumsum(np.bincount(instance, minlength=count))
-    return tuple(tuple(part.tolist()) for part in np.split(order, ends[:-1]))
-
-
-def _check_cuts(plan: WritePlan) -> None:
-    """Only what describes each frame by itself can lose frames or be cropped."""
-    volume = plan.volume
-    for index, layout in enumerate(volume.stored.layouts):
-        cut = volume.moved or len(plan.slots[index]) != layout.frames
-        if cut and layout.frames > 1 and not is_enhanced(volume.header, index):
-            raise EncodeError(
-                "a multi-frame instance without functional groups cannot be cropped or cut: "
-                "write the whole series, or compute with .array"
-            )
-
-
-def _fitted(volume: Volume) -> Encoding:
-    """The representation of computed voxels."""
-    array = volume.array
-    low, high = extent(array)
-    if volume.axes[-1].name != "rgb":
-        words = any(layout.bits_allocated > 8 for layout in volume.stored.layouts)
-        integral = array.dtype.kind in "biu"
-        return fit(
-            low, high, array.dtype, integral=integral, words=words, proportional=_is_pet(volume)
-        )
-    # Colour has no rescale: its step is one.
-    encoding = fit(round(low), round(high), np.int64, integral=True)
-    if encoding.signed or encoding.bits_allocated > 16:
-        raise EncodeError("colour is stored in unsigned whole numbers of 8 or 16 bits")
-    return encoding
-
-
-def _is_pet(volume: Volume) -> bool:
-    return any(
-        decode_text(instance.raw.raw(_SOP_CLASS)) == _PET for instance in volume.header.instances
-    )
-
-
-def _representable(plan: WritePlan) -> bool:
-    """True if the changed voxels fit their instances' own representation exactly."""
-    volume = plan.volume
-    if volume.array.dtype.kind == "b":  # a mask is no image of its source's kind
-        return False
-    if volume.stored.converted and _CONVERTED & {a.photometric for a in volume.stored.layouts}:
-        return False
-    return all(
-        _stored_pixels(plan, index) is not None
-        for index, slots in enumerate(plan.slots)
-        if _altered(plan, index, slots)
-    )
-
-
-def _altered(plan: WritePlan, index: int, slots: Sequence[int]) -> bool:
-    """True if an instance's pixels are no longer those of its file."""
-    return bool(
-        plan.changed[list(slots)].any() or len(slots) != plan.volume.stored.layouts[index].frames
-    )
-
-
-def _own_layout(plan: WritePlan, index: int) -> PixelLayout:
-    """An instance's pixels as they are written anew: uncompressed, of the shape they have now."""
-    layout = plan.volume.stored.layouts[index]
-    rows, columns = plan.volume.rows_and_columns
-    return replace(
-        layout,
-        # Colours that were not converted are samples like any others.
-        photometric="RGB" if layout.samples == 3 else layout.photometric,
-        rows=rows,
-        columns=columns,
-        frames=len(plan.slots[index]),
-        syntax_uid=layout.syntax_uid if layout.native else _EXPLICIT_LITTLE,
-        planar=False,
-        high_bit=layout.bits_stored - 1,
-    )
-
-
-def _stored_pixels(plan: WritePlan, index: int) -> list[memoryview] | None:
-    """An instance's voxels as stored values in its own representation; None if they do not fit."""
-    volume, stored, slots = plan.volume, plan.volume.stored, plan.slots[index]
-    layout = _own_layout(plan, index)
-    little = volume.header.instances[index].raw.syntax.little
-    if layout.bits_allocated == 1:  # frames share bytes
-        frames = np.stack([volume.slot(slot) for slot in slots])
-        value = inverse(frames, layout, 1.0, 0.0, little)
-        return None if value is None else [value]
-    pieces = []
-    for slot in slots:
-        cells = np.ascontiguousarray(volume.slot(slot))
-        slope, intercept = float(stored.slope[slot]), float(stored.intercept[slot])
-        value = inverse(cells, layout, slope, intercept, little)
-        if value is None:
-            return None
-        pieces.append(value)
-    return pieces
 
 
 def encode_instance(plan: WritePlan, index: int) -> list[memoryview]:
@@ -197,7 +51,7 @@ def encode_instance(plan: WritePlan, index: int) -> list[memoryview]:
     changes = plan.header.changes(index)
     if plan.encoding is not None:
         return _computed(plan, index, changes, plan.encoding)
-    if _altered(plan, index, plan.slots[index]):
+    if altered(plan, index, plan.slots[index]):
         return _changed(plan, index, changes)
     return _unchanged(plan, index, changes)
 
@@ -216,7 +70,7 @@ def _unchanged(plan: WritePlan, index: int, changes: dict[int, Change]) -> list[
 
 
 def _own_pixels(plan: WritePlan, index: int) -> list[memoryview]:
-    pixels = _stored_pixels(plan, index)
+    pixels = stored_pixels(plan, index)
     if pixels is None:
         raise EncodeError("voxels that were read can no longer be written as they were")
     return pixels
@@ -225,7 +79,7 @@ def _own_pixels(plan: WritePlan, index: int) -> list[memoryview]:
 def _changed(plan: WritePlan, index: int, changes: dict[int, Change]) -> list[memoryview]:
     """Changed voxels that fit the instance's own representation."""
     pixels = _own_pixels(plan, index)
-    layout = _own_layout(plan, index)
+    layout = own_layout(plan, index)
     raw = plan.header.instances[index].raw
     if layout.kind == "integer":
         changes |= _extremes(pixels, layout, raw.syntax.little, raw.layout.lookup)
@@ -277,11 +131,6 @@ def _derivation(plan: WritePlan, index: int, changes: dict[int, Change]) -> dict
     return found | source_changes(plan.header.instances[index], changes, evidence=enhanced)
 
 
-def _image_types(header: Header) -> tuple[tuple[str, ...], ...]:
-    found = (value or () for value in header.values("ImageType"))
-    return tuple((str(v),) if isinstance(v, str) else tuple(map(str, v)) for v in found)
-
-
 def _computed(
     plan: WritePlan, index: int, changes: dict[int, Change], encoding: Encoding
 ) -> list[memoryview]:
@@ -308,7 +157,7 @@ def _computed(
     }
     changes |= _place_changes(plan, index, encoding)
     layout = replace(
-        _own_layout(plan, index), bits_allocated=encoding.bits_allocated, kind="integer"
+        own_layout(plan, index), bits_allocated=encoding.bits_allocated, kind="integer"
     )
     return _file_of(plan, index, changes, [pixels for pixels, _, _ in coded], layout)
 

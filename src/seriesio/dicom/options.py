@@ -76,9 +76,12 @@ def take_options(
 
     Raises:
         ValueError: an option that cannot have that value.
+        UnsortableSeriesError: an ``input_order`` or ``auto_sort`` that names no criteria.
     """
     if on_incomplete not in ("raise", "warn"):
         raise ValueError(f'on_incomplete is "raise" or "warn", not {on_incomplete!r}')
+    if not isinstance(input_order, str):
+        raise UnsortableSeriesError(f'input_order is a text, as "time,te", not {input_order!r}')
     own = {name: value for name, value in options.items() if name in _OPTIONS}
     _check(own)
     names = _names(input_order, own.get("auto_sort"))
@@ -110,6 +113,7 @@ def _check(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is a number, 0 or more, not {value!r}")
     candidates = options.get("auto_sort")
     if candidates is not None and (
-        isinstance(candidates, str) or not all(isinstance(name, str) for name in candidates)
+        not isinstance(candidates, list | tuple)
+        or not all(isinstance(name, str) for name in candidates)
     ):
         raise UnsortableSeriesError('auto_sort is a list of criteria, as ["time", "b"]')

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import HeaderError, UnsortableSeriesError
-from .criteria import CRITERIA, Criterion, Reader, Values, clock_seconds, moment
+from .criteria import CRITERIA, Criterion, Reader, Values, clock_seconds, moments, over_midnight
 from .frames import place_of
 from .table import decode_text
 
@@ -22,6 +23,7 @@ __all__ = ["OwnCriterion", "all_criteria", "names_in"]
 OwnCriterion = "str | Callable[[Dataset], Any]"
 _NUMBERS: Final = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _LONGEST: Final = 256  # characters that tell texts apart
+_PLAIN: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?", re.ASCII)
 
 
 def names_in(input_order: str) -> tuple[str, ...]:
@@ -62,18 +64,26 @@ def _criterion(name: str, what: Any) -> Criterion:
 def _by_keyword(keyword: str) -> Reader:
     """An attribute as numbers, moments in seconds, or texts."""
     vr = place_of(keyword)[1]
-    texts = {"TM": lambda text: clock_seconds("", text), "DT": moment}
 
     def read(frames: Frames) -> Values:
         if vr in _NUMBERS:
             return np.asarray(frames.numbers(keyword)[:, 0])
         column = frames.column(keyword)
         told = [decode_text(value)[:_LONGEST] for value in column.values]
-        if vr in texts:
-            return np.array([texts[vr](text) for text in told], float)[column.codes]
-        return np.array(told, "U")[column.codes]
+        return _meant(vr, told)[column.codes]
 
     return read
+
+
+def _meant(vr: str, told: list[str]) -> Values:
+    """What texts mean: moments, or numbers if all are ("10" comes after "9"); else themselves."""
+    if vr == "DT":
+        return over_midnight(moments(told))
+    if vr == "TM":
+        return over_midnight(np.array([clock_seconds("", text) for text in told], float))
+    if all(map(_PLAIN.fullmatch, told)):
+        return np.array(told, float)
+    return np.array(told, "U")
 
 
 def _by_function(name: str, function: Callable[[Dataset], Any]) -> Reader:

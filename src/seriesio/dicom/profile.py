@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..errors import MissingDependencyError
-from .vr import dictionary_vr
+from .vr import creator_tag, dictionary_vr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,12 +71,13 @@ class Profile:
 
 
 def basic_profile(kept: frozenset[int] = frozenset()) -> Profile:
-    """The profile.
+    """The profile; with private elements that are kept stay the names of their creators.
 
     Raises:
         MissingDependencyError: dicom-anonymizer is not installed.
     """
-    return Profile(_actions(), _dummy, kept)
+    private = {tag for tag in kept if tag >> 16 & 1 and tag & 0xFFFF > 0xFF}
+    return Profile(_actions(), _dummy, kept | set(map(creator_tag, private)))
 
 
 @cache

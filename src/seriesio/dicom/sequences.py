@@ -19,7 +19,9 @@ def flat_items(value: memoryview, syntax: Syntax) -> list[dict[int, bytes]]:
 
     Nested sequences of several items contribute their first item; within an item, the
     outermost element of a tag wins. That is what functional groups need: each of their
-    macros is a sequence of one item (PS3.3 section C.7.6.16.2).
+    macros is a sequence of one item (PS3.3 section C.7.6.16.2). Private sequences contribute
+    nothing: what vendors keep in them (Philips: whole classic headers) stands under public
+    tags, and is not what the functional groups say.
 
     Raises:
         DicomError: lengths that do not hold together.
@@ -38,6 +40,10 @@ def flat_items(value: memoryview, syntax: Syntax) -> list[dict[int, bytes]]:
         position = reader.item(offset, length, found, 0)
         items.append(found)
     return items
+
+
+def _public(tag: int) -> bool:
+    return not tag >> 16 & 1
 
 
 class _Element(NamedTuple):
@@ -106,13 +112,13 @@ class _Reader:
         if vr == b"SQ" or (length == UNDEFINED and vr in (b"UN", b"")):
             reader = self if vr == b"SQ" else _Reader(self.value, True, self.little or vr == b"UN")
             position = reader.sequence(offset, length, inner, depth + 1)
-            nested.append(inner)
+            nested += [inner] if _public(tag) else []
         elif length == UNDEFINED:
             position = self._fragments(offset)
         else:
             position = offset + length
             if position <= end and not vr and self._holds_items(offset, length, inner, depth):
-                nested.append(inner)
+                nested += [inner] if _public(tag) else []
             elif position <= end:
                 found.setdefault(tag, bytes(self.value[offset:position]))
         if position > end:

@@ -29,6 +29,8 @@ __all__ = ["Axis", "Grid", "Order", "fill_grid", "make_order", "parse_order"]
 # Further axes stand in this order; time is tried last.
 _AXES: Final = ("time", "b", "te", "ti", "fa", "tr", "triggertime", "echo", "phase")
 _SINGLE: Final = (*_AXES[1:], "dti")
+_SET: Final = frozenset({"te", "ti", "fa", "tr"})  # by who plans a scan, not measured
+_SAME: Final = 1e-2  # of the largest value: what differs by less was not set
 _MOST_AXES: Final = 3  # that are looked for; any number can be named
 
 
@@ -151,7 +153,8 @@ class _Search:
         """The grids that fit, the most telling first."""
         single = self.order.candidates or _SINGLE
         lists = [name for name in single if self._lists(name) and self.varying(name) is not None]
-        for name in single:
+        meant = [name for name in single if not self._noise(name)]
+        for name in meant:
             yield from self._filled((name,))
         for names in self._combined(self.order.candidates or (*_AXES, "dti")):
             if "time" in names and not self.order.candidates:
@@ -163,12 +166,34 @@ class _Search:
             yield from (grid for name in single for grid in self._listed((name,)))
         if not self.order.candidates:
             yield from self._filled(("time",))
-        for criterion in dimensions(self.frames):
-            yield from self._by_exact(list(sorters_of(self.frames, criterion)))
+        yield from self._indexed()
         yield from self._filled(("rank",))
+        for name in [name for name in single if name not in meant]:
+            yield from self._filled((name,))
+
+    def _indexed(self) -> Iterator[Grid]:
+        """The grids of the objects' own dimensions: each alone, then all that vary together."""
+        found = [next(sorters_of(self.frames, own), None) for own in dimensions(self.frames)]
+        several = [sorter for sorter in found if sorter is not None and len(sorter.kinds) > 1]
+        for sorter in several:
+            yield from _some(exact([sorter], self.slices))
+        if len(several) > 1:
+            yield from _some(exact(several, self.slices))
 
     def _lists(self, name: str) -> bool:
         return self.order.criteria[name].listed
+
+    def _noise(self, name: str) -> bool:
+        """True if nobody has asked for a criterion whose values are all but the same.
+
+        A repetition time that is measured sets no order of volumes; their times do.
+        """
+        if self.order.candidates or name not in _SET:
+            return False
+        sorter = self.varying(name)
+        if sorter is None:
+            return False
+        return bool(np.ptp(sorter.kinds) < _SAME * np.abs(sorter.kinds).max())
 
     def _uneven(self, names: Sequence[str]) -> Iterator[Grid]:
         """The grids where some values (b = 0) stand for more volumes than others."""
@@ -177,7 +202,7 @@ class _Search:
 
     def _combined(self, candidates: Sequence[str]) -> list[tuple[str, ...]]:
         """Several criteria that vary; those with time last, unless they were asked for."""
-        varying = [name for name in candidates if self.varying(name) is not None]
+        varying = [name for name in candidates if self.varying(name) and not self._noise(name)]
         groups = [
             names for size in range(2, _MOST_AXES + 1) for names in combinations(varying, size)
         ]

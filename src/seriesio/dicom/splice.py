@@ -216,7 +216,7 @@ def encoded(raw: RawHeader, tag: int, changes: Mapping[int, Change]) -> bytes:
 @cache
 def _encoders() -> tuple[Callable[..., bytes], Callable[..., tuple[str, ...]]]:
     """Imported late: writing an unchanged series needs no pydicom."""
-    from .assign import encode
+    from .value_bytes import encode
     from .values import changed_codecs
 
     return encode, changed_codecs

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import HeaderError
 from .criteria import clock_seconds
+from .keywords import keyword_for
 from .sorting import Axis
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ _TEMPORAL_POSITION, _TEMPORAL_POSITIONS = 0x00200100, 0x00200105
 _B, _DIRECTIONALITY, _DIRECTION = 0x00189087, 0x00189075, 0x00189089
 _DIFFUSION: Final = (0x00189117, 0x00189076, 0x00189601)  # sequences, b matrix
 _IMAGE_TYPE: Final = 0x00080008
+# Where only ranks are known, the moments of the template's slices are not those of the volumes.
+_TIMELESS: Final[Changes] = {
+    _ACQUISITION: None,
+    _ACQUISITION_TIME: ("TM", ""),
+    0x00080033: ("TM", ""),  # Content Time
+}
 _CLOCKS: Final = ("Acquisition", "Content", "Series", "Study")
 
 
@@ -62,7 +69,7 @@ def _time(axis: Axis, step: int, first_day: str = "") -> Changes:
     value = float(axis.values[step])
     count = {_TEMPORAL_POSITIONS: ("IS", len(axis))}
     if axis.unit != "s":  # mere numbers, as where only ranks tell volumes apart
-        return {**count, _TEMPORAL_POSITION: ("IS", _whole(axis, value))}
+        return {**_TIMELESS, **count, _TEMPORAL_POSITION: ("IS", _whole(axis, value))}
     date: Changes = {}
     if first_day:
         date = {_ACQUISITION_DATE: ("DA", _later(first_day, int(value // _DAY)))}
@@ -86,7 +93,8 @@ def _clock(seconds: float) -> str:
 
 
 def _rank(axis: Axis, step: int) -> Changes:
-    return {_TEMPORAL_POSITIONS: ("IS", len(axis)), _TEMPORAL_POSITION: ("IS", step + 1)}
+    position = {_TEMPORAL_POSITION: ("IS", step + 1)}
+    return {**_TIMELESS, _TEMPORAL_POSITIONS: ("IS", len(axis)), **position}
 
 
 def _b(axis: Axis, step: int) -> Changes:
@@ -144,15 +152,53 @@ def step_changes(axes: Sequence[Axis], first_day: str = "") -> list[Changes]:
     ``first_day``: the date (DA) that times in seconds are counted from.
 
     Raises:
-        HeaderError: an axis that no attribute of DICOM stands for.
+        HeaderError: an axis that no attribute of DICOM stands for, or a value that it cannot hold.
     """
-    each = [[_writer(axis, first_day)(axis, step) for step in range(len(axis))] for axis in axes]
+    each = [
+        [_checked(axis, step, _writer(axis, first_day)) for step in range(len(axis))]
+        for axis in axes
+    ]
+    _check_apart(axes, [steps[0] for steps in each])
     places = np.ndindex(*map(len, axes))
     return [_merged(parts[step] for parts, step in zip(each, at, strict=True)) for at in places]
 
 
+def _checked(axis: Axis, step: int, write: Callable[[Axis, int], Changes]) -> Changes:
+    """What a step says, if its attributes can hold it."""
+    from .assign import normalise
+    from .values import BROKEN
+
+    try:
+        changes = write(axis, step)
+    except BROKEN:
+        raise HeaderError(f"axis {axis.name}: step {step} has a value of the wrong kind") from None
+    for tag, change in changes.items():
+        if change is not None:
+            normalise(tag, *change)
+            if change[0] == "FD" and not np.isfinite(change[1]).all():
+                raise HeaderError(f"axis {axis.name}: step {step} has a value that is not finite")
+    return changes
+
+
 def _merged(parts: Iterable[Changes]) -> Changes:
-    return {tag: change for part in parts for tag, change in part.items()}
+    """All that the axes say together: what one leaves out, another may say."""
+    found: Changes = {}
+    for part in parts:
+        found |= {tag: part[tag] for tag in part if part[tag] is not None or tag not in found}
+    return found
+
+
+def _check_apart(axes: Sequence[Axis], firsts: Sequence[Changes]) -> None:
+    """Raise HeaderError if two axes would be told by the same attribute."""
+    owners: dict[int, str] = {}
+    for axis, changes in zip(axes, firsts, strict=True):
+        for tag in (tag for tag, change in changes.items() if change is not None):
+            if tag in owners:
+                raise HeaderError(
+                    f"axes {owners[tag]} and {axis.name}: DICOM tells both by "
+                    f"{keyword_for(tag)}; give one of them another meaning"
+                )
+            owners[tag] = axis.name
 
 
 def _writer(axis: Axis, first_day: str) -> Callable[[Axis, int], Changes]:
@@ -173,13 +219,15 @@ def clocked(axes: Sequence[Axis], header: Header, same: bool) -> tuple[tuple[Axi
     ``same``: the times are those of the template itself, moments already.
 
     Raises:
-        HeaderError: times over more than a day, and the template has no date.
+        HeaderError: times over more than a day, and the template has no date; or no numbers.
     """
     timed = [axis for axis in axes if axis.name == "time" and axis.unit == "s"]
     if not timed:
         return tuple(axes), ""
     date, start = _begin(header)
     values = np.asarray(timed[0].values, np.float64)
+    if not np.isfinite(values).all():
+        raise HeaderError("axis time: has values that are not finite")
     moments = values if same else start + (values - values[0])
     if moments.min() < 0 or (not date and moments.max() >= _DAY):
         moments = moments - moments.min()

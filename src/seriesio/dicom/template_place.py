@@ -31,16 +31,21 @@ def frame_of_reference(volume: Volume, template: Template) -> str:
 def place_of_stack(geometry: Geometry, template: Template) -> Changes:
     """What all slices share of the Image Plane Module (PS3.3 section C.7.6.2)."""
     between = abs(float(geometry.step @ geometry.normal))
-    thickness = between
-    own = template.header.get("SliceThickness")
-    if template.geometry is not None and own and _as_spaced(geometry, template.geometry):
-        thickness = float(own)
+    own = _thickness(template)
+    same = template.geometry is not None and _as_spaced(geometry, template.geometry)
+    thickness = own if same and own else between
     return {
         0x00180050: ("DS", decimal(thickness)),
         0x00180088: ("DS", decimal(between)),
         0x00200037: ("DS", list(map(decimal, geometry.orientation))),
         0x00280030: ("DS", list(map(decimal, geometry.pixel_spacing))),
     }
+
+
+def _thickness(template: Template) -> float:
+    """The template's Slice Thickness in mm; 0 where it has none, or what is no thickness."""
+    own = template.header.get("SliceThickness")
+    return float(own) if isinstance(own, float) and 0 < own < np.inf else 0.0
 
 
 def _as_spaced(one: Geometry, other: Geometry) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -19,23 +20,25 @@ if TYPE_CHECKING:
 __all__ = ["EXPLICIT_LITTLE", "rewritten"]
 
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
+_TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
 def rewritten(dataset: Dataset) -> RawHeader:
     """A dataset without its pixels as a header in explicit little endian.
 
     Raises:
-        HeaderError: values that pydicom cannot write, or no UIDs.
+        HeaderError: values that pydicom cannot write, numbers that are none, or no UIDs.
     """
     from pydicom.filewriter import dcmwrite
 
     buffer = BytesIO()
     try:
-        dcmwrite(buffer, _writable(dataset), enforce_file_format=True)
+        copy = _writable(dataset)
+        dcmwrite(buffer, copy, enforce_file_format=True)
         data = memoryview(buffer.getvalue())
         return parse(data, data.nbytes, "template").header
     except BROKEN:
-        raise HeaderError("the template cannot be written as DICOM") from None
+        raise HeaderError(f"the template cannot be written as DICOM{_culprit(dataset)}") from None
     except DicomError as error:
         raise HeaderError(f"the template cannot be written as DICOM: {error}") from None
 
@@ -49,7 +52,13 @@ def _writable(dataset: Dataset) -> Dataset:
     copy.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     if not copy.get("SOPInstanceUID"):
         copy.SOPInstanceUID = UID(f"2.25.{uuid4().int}")
+    if not copy.get("SpecificCharacterSet") and not _is_ascii(copy):
+        copy.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: its text is decoded, none gets lost
     return copy
+
+
+def _is_ascii(dataset: Dataset) -> bool:
+    return all(str(e.value).isascii() for e in dataset.iterall() if e.VR in _TEXT)
 
 
 def _elements(dataset: Dataset) -> Iterator[Any]:
@@ -57,4 +66,33 @@ def _elements(dataset: Dataset) -> Iterator[Any]:
     for element in dataset:
         tag = element.tag
         if not tag.is_private and tag.group not in (2, 0x0028) and tag.group < 0x7FE0:
+            _check_numbers(element)
             yield element
+
+
+def _check_numbers(element: Any) -> None:
+    """Raise HeaderError for a decimal or integer string that is no number."""
+    if element.VR not in ("DS", "IS") or element.value in (None, ""):
+        return
+    values = element.value if element.VM > 1 else [element.value]
+    try:
+        whole = all(isfinite(float(value)) for value in values)
+    except BROKEN:
+        whole = False
+    if not whole:
+        raise HeaderError(f"the template's {element.keyword or element.tag} is no number")
+
+
+def _culprit(dataset: Dataset) -> str:
+    """Which element cannot be written; its value is not told."""
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_data_element
+
+    for element in _elements(dataset):
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, False
+        try:
+            write_data_element(buffer, element)
+        except BROKEN:
+            return f": {element.keyword or element.tag} cannot hold its value"
+    return ""

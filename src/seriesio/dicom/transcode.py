@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import HeaderError
 from . import charset
-from .assign import holds
 from .keywords import keyword_for
+from .value_bytes import holds
 from .values import BROKEN, codecs_of, decode
 from .vr import TEXT, dictionary_vr, vr_in
 

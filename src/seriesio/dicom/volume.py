@@ -9,6 +9,7 @@ import numpy as np
 
 from ..report import Report
 from .fingerprint import fingerprint
+from .unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,6 +154,8 @@ class Volume:
     def prints(self) -> NDArray[np.uint64]:
         """(n,) the fingerprints of the slots as they are now."""
         count = len(self.stored.instance)
+        if isinstance(self.array, Unread):
+            return np.zeros(count, np.uint64)
         found = (fingerprint(np.ascontiguousarray(self.slot(place))) for place in range(count))
         return np.fromiter(found, np.uint64, count)
 
