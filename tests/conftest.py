@@ -19,13 +19,19 @@ from blockbuster import BlockBuster, BlockBusterFunction, blockbuster_ctx
 UVLOOP = find_spec("uvloop") is not None
 
 # What runs on both event loops; everything else runs on asyncio's own.
-LOOP_FOLDERS = ("interop", "transports")
 LOOP_MODULES = (
     "test_client.py",
+    "test_contract.py",
+    "test_dicom_get.py",
+    "test_file.py",
     "test_offload.py",
     "test_open.py",
     "test_uids.py",
     "test_write.py",
+    "test_xnat_read.py",
+    "test_zip.py",
+    "test_zip_failures.py",
+    "test_zip_write.py",
 )
 
 # CI sets it: there, what is not installed is a failure instead of a skip.
@@ -120,7 +126,7 @@ async def no_stray_tasks() -> AsyncIterator[None]:
 
 def meets_the_loop(item: pytest.Item) -> bool:
     """True for tests of what depends on the event loop: threads, files, sockets, cancellation."""
-    return item.path.parent.name in LOOP_FOLDERS or item.path.name in LOOP_MODULES
+    return item.path.name in LOOP_MODULES
 
 
 def open_files() -> dict[int, str]:
