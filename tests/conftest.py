@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
@@ -79,8 +80,12 @@ def corpus() -> Path:
 def tool() -> Callable[[str], str]:
     """``tool("dcmdump")`` is the path of an installed program."""
 
+    own = os.path.dirname(sys.executable)  # here pynetdicom has programs of the same names
+    places = [place for place in os.get_exec_path() if place != own]
+
     def find(name: str) -> str:
-        return shutil.which(name) or missing(f"{name} is not installed")
+        found = shutil.which(name, path=os.pathsep.join(places))
+        return found or missing(f"{name} is not installed")
 
     return find
 
