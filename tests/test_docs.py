@@ -21,7 +21,7 @@ from seriesio.testing import phantom
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = "coming-from-imagedata.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXPECTED = re.compile(r"^#> (.*)$", re.MULTILINE)
+EXPECTED = re.compile(r"^# ?> (.*)$", re.MULTILINE)
 
 LAST = ("slice", "row", "column")
 
@@ -75,7 +75,7 @@ def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_coming_from_imagedata(series: Path, tool: Any) -> None:
-    """Every block of the page runs after those before it, and prints what stands behind #>."""
+    """Every block of the page runs after those before it, and prints what stands behind `# >`."""
     tool("gs")
     namespace: dict[str, Any] = {}
     for block in blocks(DOCS / PAGE):
@@ -91,7 +91,7 @@ async def test_coming_from_imagedata(series: Path, tool: Any) -> None:
 
 @pytest.mark.parametrize("page", ["arrays.md", "header.md", "sorting.md", "templates.md"])
 async def test_pages_that_run(page: str, series: Path) -> None:
-    """Blocks from the first import on run one after the other, and print what stands behind #>."""
+    """Blocks from the first import on run one after the other, and print what stands behind `# >`."""
     for package in ("xarray", "dask", "nibabel", "dicomanonymizer"):
         pytest.importorskip(package)
     namespace: dict[str, Any] = {}
