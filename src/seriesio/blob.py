@@ -1,12 +1,13 @@
 """A blob is a named run of bytes that worker threads can read.
 
-Three kinds exist: bytes in memory, a span of a local file, and (in the zip transport) a packed
-member of an archive. All reading here blocks: it belongs into a worker thread.
+Bytes in memory or received over a network, a span of a local file, and (in the zip transport) a
+packed member of an archive. All reading here blocks: it belongs into a worker thread.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ __all__ = [
     "PiecesBlob",
     "ReceivedBlob",
     "RenamedBlob",
+    "batches",
     "read_all",
     "read_at",
     "read_fully",
@@ -294,3 +296,19 @@ class RenamedBlob:
 
     def open(self) -> BlobReader:
         return self.blob.open()
+
+
+async def batches(
+    blobs: AsyncIterable[Blob], most: int, files: int
+) -> AsyncGenerator[list[Blob], None]:
+    """Blobs in groups: of ``most`` bytes or a little more, and of ``files`` blobs at the most."""
+    batch: list[Blob] = []
+    size = 0
+    async for blob in blobs:
+        batch.append(blob)
+        size += blob.size
+        if size >= most or len(batch) >= files:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

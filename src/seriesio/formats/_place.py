@@ -122,9 +122,10 @@ class Placer:
         """Read stored values straight into their slots, to be finished with others."""
         instance = job.instance
         blob, start = self.blobs[instance], self._offsets[instance]
-        if len(job.slots) == 1 and not blob.sequential and not job.frames[0]:
+        whole = self._ends[instance] == blob.size  # nothing lies behind the pixels
+        if whole and len(job.slots) == 1 and not blob.sequential and not job.frames[0]:
             view = self._cells(job.slots[0])
-            if read_at(blob, view, start) == view.nbytes and self._ends[instance] == blob.size:
+            if read_at(blob, view, start) == view.nbytes:
                 return
         self._read_with(self._reader(instance), job, blob.name)
 

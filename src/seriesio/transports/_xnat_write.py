@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import anyio
 
-from ..blob import RenamedBlob
+from ..blob import RenamedBlob, batches
 from ..errors import LocationError, SeriesIOError, TargetExistsError, TransportError
 from ..protocols import Receipt
 from ._http_client import HttpError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._xnat_receive import CatalogFile
     from ._xnat_session import XnatSession
 
-__all__ = ["Scans", "WriteOptions", "Writer", "Writing", "batches"]
+__all__ = ["Scans", "WriteOptions", "Writer", "Writing"]
 
 Writing: TypeAlias = Literal["auto", "zip", "files", "import"]
 
@@ -460,19 +460,3 @@ def _difference(sent: Sent, listed: CatalogFile | None) -> str:
     if listed.digest and listed.digest.lower() != sent.digest:
         return f"{sent.name} has another MD5 digest"
     return ""
-
-
-async def batches(
-    blobs: AsyncIterable[Blob], most: int, files: int
-) -> AsyncGenerator[list[Blob], None]:
-    """Blobs in groups of some megabytes."""
-    batch: list[Blob] = []
-    size = 0
-    async for blob in blobs:
-        batch.append(blob)
-        size += blob.size
-        if size >= most or len(batch) >= files:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

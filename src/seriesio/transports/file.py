@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import aiofiles
 import anyio
 
-from ..blob import Blob, FileBlob
+from ..blob import Blob, FileBlob, batches
 from ..errors import LocationError, NotFoundError, TransportError
 from ..protocols import Entry, Receipt
 from ._file_tree import entries, mapped, tree
@@ -115,7 +115,7 @@ class FileTransport:
                 slots.release()
 
         async def feed() -> None:
-            async for batch in _batches(blobs):
+            async for batch in batches(blobs, _BATCH_BYTES, _BATCH_BLOBS):
                 staging.announce(batch)
                 await slots.acquire()
                 if failures:
@@ -168,19 +168,6 @@ async def _to_the_end(work: Callable[[], Awaitable[None]], given_up: list[bool])
             await asyncio.wait([task])
         task.exception()  # it has failed for the same reason, or not at all
         raise
-
-
-async def _batches(blobs: AsyncIterable[Blob]) -> AsyncIterator[list[Blob]]:
-    batch: list[Blob] = []
-    size = 0
-    async for blob in blobs:
-        batch.append(blob)
-        size += blob.size
-        if size >= _BATCH_BYTES or len(batch) >= _BATCH_BLOBS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _found(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
