@@ -71,35 +71,6 @@ def loaded(picture: Path) -> NDArray[np.uint8]:
         return np.asarray(opened.convert("L"))
 
 
-def test_demo_keeps_all_in_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Three ways there and back with equal voxels, a picture, and the words where it is."""
-    folder = tmp_path / "demo"
-    assert cli.main(["demo", "--slices", "6", "--size", "48", "-o", str(folder)]) == 0
-    printed = capsys.readouterr().out
-    for way in ("directory", "deflated zip", "stored zip"):
-        (row,) = [line for line in printed.splitlines() if way in line]
-        assert "6×48×48" in row
-        assert "yes" in row
-    assert str(folder / "montage.png") in printed
-    assert (folder / "montage.png").read_bytes().startswith(b"\x89PNG")
-    assert len(content(folder / "stored.zip")) == 6
-
-
-def test_demo_keeps_only_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without -o a picture is all that the demo leaves in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["demo", "--slices", "3", "--size", "32"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["seriesio-demo.png"]
-
-
-def test_demo_spares_a_folder_in_use(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that holds something is not written into."""
-    before = sorted(study.rglob("*"))
-    assert cli.main(["demo", "-o", str(study)]) == 1
-    assert "not empty" in capsys.readouterr().err
-    assert sorted(study.rglob("*")) == before
-
-
 def test_info_lists_every_series(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Number, description and UID of each series, what was skipped, nothing of the patient."""
     assert cli.main(["info", str(study)]) == 0

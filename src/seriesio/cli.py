@@ -11,43 +11,38 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import numpy as np
 
 from . import Client, Series
 from ._arguments import Command, add_command, has_options, reading_options
 from ._explain import Explanation, explain
+from .cli_demo import demo
 from .cli_network import add_network_commands
 from .console import (
-    Trip,
+    check_picture_name,
     complain,
     format_shape,
     format_spacing,
     make_console,
     printable,
     progress_bar,
+    save_picture,
     sorting_table,
     summary_table,
-    trip_table,
 )
 from .errors import (
     DataError,
-    FormatError,
     HeaderError,
     IncompleteSeriesWarning,
     MissingDependencyError,
     SeriesError,
     SeriesIOError,
-    TargetExistsError,
 )
 from .picture import montage
 
@@ -89,29 +84,6 @@ def _unread() -> int:
 
 
 # --- the commands ----------------------------------------------------------------------------
-
-
-def _demo(args: argparse.Namespace, console: Console) -> int:
-    """Make a phantom, send it each way and back, tell how fast, save a picture."""
-    if args.output is None:
-        with tempfile.TemporaryDirectory(prefix="seriesio-demo-") as scratch:
-            return _demo_in(Path(scratch), Path("seriesio-demo.png"), args, console)
-    folder = _new_folder(args.output)
-    return _demo_in(folder, folder / "montage.png", args, console)
-
-
-def _demo_in(folder: Path, picture: Path, args: argparse.Namespace, console: Console) -> int:
-    from .testing.phantom import phantom
-
-    source = folder / "phantom"
-    made = phantom((args.slices, args.size, args.size))
-    with console.status("making a phantom"):
-        made.save(source)
-    series, trips = anyio.run(_round_trips, source, made.array)
-    console.print(trip_table(trips))
-    _save(montage(series), picture)
-    console.print(f"A montage of it: {picture.resolve()}", soft_wrap=True)
-    return 0 if all(trip.equal for trip in trips) else 1
 
 
 def _info(args: argparse.Namespace, console: Console) -> int:
@@ -160,10 +132,12 @@ def _dump(args: argparse.Namespace, console: Console) -> int:
 
 def _show(args: argparse.Namespace, console: Console) -> int:
     """Save a montage of one series."""
-    _check_picture_format(args.output)
+    check_picture_name(args.output)
     with progress_bar("reading") as progress:
         series = anyio.run(_opened, args, progress, args.on_incomplete, {})
-    _save(montage(series, limits=args.window, columns=args.columns, width=args.width), args.output)
+    save_picture(
+        montage(series, limits=args.window, columns=args.columns, width=args.width), args.output
+    )
     console.print(f"{_size(series)}: {args.output}", soft_wrap=True)
     return 0
 
@@ -189,38 +163,6 @@ def _copy(args: argparse.Namespace, console: Console) -> int:
 
 
 # --- what they ask of the library ------------------------------------------------------------
-
-
-async def _round_trips(source: Path, expected: Any) -> tuple[Series, list[Trip]]:
-    series = await Series.open(source)
-    ways: list[tuple[str, str, dict[str, Any]]] = [
-        ("directory", "copy", {}),
-        ("deflated zip", "deflated.zip", {"compression": "deflated"}),
-        ("stored zip", "stored.zip", {"compression": "stored"}),
-    ]
-    return series, [
-        await _round_trip(series, expected, way, source.parent / name, options)
-        for way, name, options in ways
-    ]
-
-
-async def _round_trip(
-    series: Series, expected: Any, way: str, target: Path, options: dict[str, Any]
-) -> Trip:
-    begin = time.perf_counter()
-    await series.write(target, **options)
-    written = time.perf_counter()
-    back = await Series.open(target)
-    read = time.perf_counter()
-    return Trip(
-        way,
-        back.shape,
-        back.spacing,
-        written - begin,
-        read - written,
-        back.array.nbytes,
-        np.array_equal(back.array, expected),
-    )
 
 
 async def _summaries(
@@ -307,33 +249,6 @@ def _size(series: Series) -> str:
     return f"{format_shape(series.shape)}, {format_spacing(series.spacing)} mm"
 
 
-# --- files -----------------------------------------------------------------------------------
-
-
-def _new_folder(path: Path) -> Path:
-    """A new or an empty folder."""
-    path.mkdir(parents=True, exist_ok=True)
-    if next(path.iterdir(), None) is not None:
-        raise TargetExistsError(f"{path}: is not empty")
-    return path
-
-
-def _save(picture: Any, path: Path) -> None:
-    _check_picture_format(path)
-    picture.save(path)
-
-
-def _check_picture_format(path: Path) -> None:
-    try:
-        from PIL.Image import registered_extensions
-    except ImportError as error:
-        raise MissingDependencyError(
-            'a picture needs Pillow: pip install "seriesio[cli]"'
-        ) from error
-    if path.suffix.lower() not in registered_extensions():
-        raise FormatError(f"{path}: the name of a picture ends on .png or the like")
-
-
 # --- the command line ------------------------------------------------------------------------
 
 
@@ -350,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _COMMANDS: Final[dict[str, Command]] = {
-    "demo": _demo,
+    "demo": demo,
     "info": _info,
     "dump": _dump,
     "show": _show,

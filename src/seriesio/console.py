@@ -1,4 +1,4 @@
-"""What the command line prints: tables, a progress bar, complaints.
+"""What the command line shows: tables, a progress bar, complaints, pictures.
 
 Rich is imported when it is needed. Text out of files is hostile to a terminal: it goes through
 :func:`printable`.
@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import AmbiguousSeriesError, MissingDependencyError
+from .errors import AmbiguousSeriesError, FormatError, MissingDependencyError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Trip",
+    "check_picture_name",
     "complain",
     "format_shape",
     "format_spacing",
     "make_console",
     "printable",
     "progress_bar",
+    "save_picture",
     "sorting_table",
     "summary_table",
     "trip_table",
@@ -182,3 +185,31 @@ def format_shape(shape: Sequence[int]) -> str:
 def format_spacing(spacing: Any) -> str:
     """``1.25, 0.5, 0.5``, in the unit of ``spacing``."""
     return ", ".join(f"{float(step):.4g}" for step in spacing)
+
+
+def save_picture(picture: Any, path: Path) -> None:
+    """Save one of Pillow's images.
+
+    Raises:
+        FormatError: the name is no picture's.
+        MissingDependencyError: Pillow is not installed.
+    """
+    check_picture_name(path)
+    picture.save(path)
+
+
+def check_picture_name(path: Path) -> None:
+    """Refuse, before any work is done, what :func:`save_picture` would refuse.
+
+    Raises:
+        FormatError: the name is no picture's.
+        MissingDependencyError: Pillow is not installed.
+    """
+    try:
+        from PIL.Image import registered_extensions
+    except ImportError as error:
+        raise MissingDependencyError(
+            'a picture needs Pillow: pip install "seriesio[cli]"'
+        ) from error
+    if path.suffix.lower() not in registered_extensions():
+        raise FormatError(f"{path}: the name of a picture ends on .png or the like")

@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import checks, nifti, ours, peers, planning
+from . import archive, checks, nifti, ours, peers, planning
 from .child import IMPORTS, import_seconds, in_child, loaded_early
-from .data import Case, Corpus
-from .measure import Contender, Figures, Scratch, constant, timed, timed_await
+from .data import Case
+from .measure import Contender, Figures, constant, timed, timed_await
 from .overhead import overheads, small_series
+from .row import OURS, Limit, Row, Stage
 
 __all__ = ["OURS", "ROWS", "Limit", "Row", "Stage"]
-
-OURS = "seriesio"
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where the rows play: the data, a place for what they write, the number of threads."""
-
-    corpus: Corpus
-    scratch: Scratch
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Our figure may be at most ``factor`` times the peer's; an aim need not be reached."""
-
-    peer: str
-    factor: float
-    text: str
-    figure: str = "time"
-    aim: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One kind of work. ``plain``: measured without the packages of the extra ``fast``."""
-
-    name: str
-    title: str
-    contenders: Callable[[Stage], Sequence[Contender]]
-    limits: tuple[Limit, ...]
-    plain: bool = False
-
 
 def _reader(name: str, work: Callable[[], Any], expected: Any) -> Contender:
     return Contender(name, timed(work), lambda: checks.same_voxels(name, work(), expected))
@@ -333,4 +299,5 @@ ROWS: tuple[Row, ...] = (
         _planning,
         (Limit("bound", 1.0, "≤ 0.5 s"),),
     ),
+    *archive.ROWS,
 )

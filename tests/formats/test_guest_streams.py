@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import threading
 import time
 import tracemalloc
 import zlib
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 from seriesio.blob import BlobReader, MemoryBlob
-from seriesio.errors import DataError, TooLargeError
+from seriesio.errors import DataError, TooLargeError, TransportError
+from seriesio.formats.guest import streams
 from seriesio.formats.guest.streams import GZIP, ZLIB, PackedStream, PlainStream, deflated
 from seriesio.formats.metaimage import MetaImageFormat
 from seriesio.formats.nifti import NiftiFormat
@@ -162,3 +164,111 @@ async def test_a_cancelled_call_ends_soon(guest: Guest, name: str, head: bytes) 
         await Workers().run(read)
     assert scope.cancelled_caught
     assert time.monotonic() - begin < 0.8
+
+
+# --- read by two threads ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kilobytes are enough for a second thread."""
+    monkeypatch.setattr(streams, "_PART", 1000)
+    monkeypatch.setattr(streams, "_MANY", 4000)
+
+
+def plain(data: bytes, offset: int, count: int) -> bytes:
+    """What a plain stream fills a buffer of ``count`` bytes with, from ``offset`` on."""
+    buffer = bytearray(count)
+    with closing(PlainStream(MemoryBlob("x", data), offset)) as stream:
+        return bytes(buffer[: stream.readinto(memoryview(buffer))])
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("offset", [0, 352])
+@pytest.mark.parametrize("count", [4000, 17_123, 199_648])
+def test_two_threads_read_what_is_there(offset: int, count: int) -> None:
+    """Every byte in its place, whichever thread has read it."""
+    assert plain(DATA, offset, count) == DATA[offset : offset + count]
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("size", [0, 999, 1000, 5000, 7777])
+def test_two_threads_stop_at_the_end(size: int) -> None:
+    """Of a blob that ends early, the bytes that there are, and how many."""
+    assert plain(DATA[:size], 0, 20_000) == DATA[:size]
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A blob of which the first, or the second, reader fails."""
+
+    name: str = "failing"
+    size: int = 1 << 20
+    sequential: bool = False
+    first: bool = True
+    opened: list[int] = field(default_factory=list)
+
+    def open(self) -> BlobReader:
+        self.opened.append(1)
+        return FailingReader((len(self.opened) == 1) == self.first)
+
+
+@dataclass
+class FailingReader:
+    """Zeros, or an error."""
+
+    fails: bool
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        time.sleep(0.001)
+        if self.fails:
+            raise TransportError("the disk is gone")
+        return view.nbytes
+
+    def close(self) -> None:
+        self.fails = True
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("first", [True, False])
+def test_an_error_of_either_thread_is_raised(first: bool) -> None:
+    """The error is the reader's own, and the other thread is gone afterwards."""
+    before = threading.active_count()
+    with (
+        closing(PlainStream(Failing(first=first))) as stream,
+        pytest.raises(TransportError, match="the disk is gone"),
+    ):
+        stream.readinto(memoryview(bytearray(100_000)))
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("two")
+async def test_two_threads_end_with_a_cancelled_call() -> None:
+    """A call that is cancelled waits for the blocks that are being read, not for the others."""
+    blob, before = Slow(), threading.active_count()
+    with anyio.move_on_after(0.05) as scope:
+        await Workers(1).run(lambda: PlainStream(blob).readinto(memoryview(bytearray(100_000))))
+    assert scope.cancelled_caught
+    assert blob.read < 40
+    assert threading.active_count() <= before + 1  # the worker thread, idle
+
+
+@dataclass
+class Slow:
+    """A blob that gives a block in a hundredth of a second."""
+
+    name: str = "slow"
+    size: int = 1 << 20
+    sequential: bool = False
+    read: int = 0
+
+    def open(self) -> BlobReader:
+        return self
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        time.sleep(0.01)
+        self.read += 1
+        return view.nbytes
+
+    def close(self) -> None:
+        """Nothing is held."""

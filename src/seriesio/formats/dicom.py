@@ -22,7 +22,7 @@ from ..report import Report
 from ._inventory import Inventory
 from ._jobs import Job, jobs_for
 from ._place import Kept, Placer
-from ._scan import Batch, Scanned, begin, finish
+from ._scan import Batch, Scanned, begin, finish, scan_batch
 from ._sizes import readable_part
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["DicomFormat", "Inventory", "encode", "load", "scan"]
 
 _PART: Final = 16  # heads that a thread takes at a time
+_FEW: Final = 4  # blobs that are sooner scanned than handed to several threads
 _NAMES: Final = 100
 _ENCODED: Final = 8 << 20
 
@@ -49,13 +50,17 @@ async def scan(
 ) -> Inventory:
     """Scan every blob's header; whatever is no DICOM image is counted, not lost."""
     listed = [blob async for blob in blobs]
-    pending: Batch = list(enumerate(listed))
-    found = Scanned()
 
     def tell(left: int) -> None:
         if progress is not None:
             progress(Progress(len(listed) - left, len(listed), "headers"))
 
+    if 0 < len(listed) <= _FEW:
+        inventory = await workers.run(_scan_few, listed)
+        tell(0)
+        return inventory
+    pending: Batch = list(enumerate(listed))
+    found = Scanned()
     try:
         while pending:
             reading = await workers.run(begin, pending, found)
@@ -67,6 +72,16 @@ async def scan(
             pending = await workers.run(finish, reading)
             tell(len(pending))
         return await workers.run_alone(_merge, listed, [found])
+    except BaseException:
+        found.close()
+        raise
+
+
+def _scan_few(listed: list[Blob]) -> Inventory:
+    """All of the scan with one hop to a thread."""
+    found = scan_batch(list(enumerate(listed)))
+    try:
+        return _merge(listed, [found])
     except BaseException:
         found.close()
         raise
