@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from .errors import TooLargeError, TransportError
 
 __all__ = [
+    "Announced",
     "Blob",
     "BlobReader",
     "FileBlob",
@@ -256,16 +257,30 @@ class _PiecesReader:
         self._pieces = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A set of blobs that a source has announced: what sets it apart, and how many they are."""
+
+    key: str
+    count: int
+
+
 @dataclass(slots=True, eq=False)
 class ReceivedBlob:
     """Bytes that came over a network, in several pieces; whoever has used them may discard them.
 
     A volume and all the bytes that it was made of need not stand in memory side by side.
+
+    Attributes:
+        of: what it was announced with; None: nobody knows how much will come.
+        place: where its last but one piece has been moved to, and as which number of it.
     """
 
     name: str
     pieces: tuple[memoryview, ...] = field(repr=False)
+    of: Announced | None = None
     size: int = field(init=False)
+    place: tuple[object, int] | None = field(default=None, init=False, repr=False)
     sequential: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -273,6 +288,10 @@ class ReceivedBlob:
 
     def open(self) -> BlobReader:
         return _PiecesReader(self.pieces)
+
+    def settle(self, pieces: tuple[memoryview, ...], place: tuple[object, int]) -> None:
+        """Let go of the bytes for the same ones elsewhere."""
+        self.pieces, self.place = pieces, place
 
     def discard(self) -> None:
         """Let go of the bytes; what is read from now on is nothing."""

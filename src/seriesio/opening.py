@@ -101,7 +101,7 @@ class Opening:
         transports = [target.open(self.workers, options, self.defaults) for target in targets]
         listed: list[list[Blob]] = [[] for _ in transports]
         async with aclosing(_chain(transports, listed)) as blobs:
-            inventory = await handler.scan(blobs, self.workers, self.progress)
+            inventory = await handler.scan(blobs, self.workers, self.progress, memory=self.memory)
         try:
             for transport in transports:
                 for name, reason in transport.skipped:

@@ -186,8 +186,13 @@ class Format(Protocol):
         blobs: AsyncIterable[Blob],
         workers: Workers,
         progress: ProgressCallback | None = None,
+        *,
+        memory: int = 0,
     ) -> Inventory:
-        """Look at every blob, as far as it takes to know which series it belongs to."""
+        """Look at every blob, as far as it takes to know which series it belongs to.
+
+        ``memory``: bytes that may be taken for the pixels of one series before it is loaded.
+        """
         ...
 
     async def load(

@@ -120,15 +120,21 @@ def correct_unused_bits(cells: NDArray[Any], layout: PixelLayout) -> bool:
     Returns:
         True if a value may have changed.
     """
+    if unused_bits_clear(cells, layout):
+        return False
     unused = layout.bits_allocated - layout.bits_stored
-    if unused == 0 or layout.bits_allocated == 1:
-        return False
-    if layout.high_bit == layout.bits_stored - 1 and _within(cells, layout):
-        return False
     # Signed cells are shifted arithmetically: the sign comes along.
     np.left_shift(cells, layout.bits_allocated - 1 - layout.high_bit, out=cells)
     np.right_shift(cells, unused, out=cells)
     return True
+
+
+def unused_bits_clear(cells: NDArray[Any], layout: PixelLayout) -> bool:
+    """True if cells of ``layout.stored_dtype`` are the stored values as they lie (PS3.5 8.1.1)."""
+    unused = layout.bits_allocated - layout.bits_stored
+    if unused == 0 or layout.bits_allocated == 1:
+        return True
+    return layout.high_bit == layout.bits_stored - 1 and _within(cells, layout)
 
 
 def _within(cells: NDArray[Any], layout: PixelLayout) -> bool:

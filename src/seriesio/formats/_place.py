@@ -14,7 +14,7 @@ from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
 from ..dicom.fingerprint import column_sums, columns, fingerprints, weigh
 from ..dicom.fragments import fragments
-from ..dicom.pixels import finish_in_place, native_frame
+from ..dicom.pixels import finish_in_place, native_frame, unused_bits_clear
 from ..errors import DicomError, SeriesIOError, TooLargeError
 from ._sizes import pixel_values
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..dicom.plan import Plan
     from ._jobs import Job
 
-__all__ = ["Kept", "Placer"]
+__all__ = ["Kept", "Placer", "as_they_lie"]
 
 _MAX_TAIL: Final = 64 << 20
 
@@ -59,6 +59,7 @@ class Placer:
     readers: dict[int, BlobReader]
     plain: dict[int, memoryview]
     kept: Kept = field(default_factory=Kept)
+    arrived: bool = False  # the volume holds the frames already, as they came
     _unplaced: dict[int, int] = field(default_factory=dict)  # frames of received blobs
     _prints: NDArray[np.uint64] = field(init=False)
 
@@ -73,7 +74,7 @@ class Placer:
         self._ends = (offsets + lengths[self.plan.layouts.codes]).tolist()
         self._bytes = self.flat.reshape(-1).view(np.uint8).data
         self._frame_bytes = len(self._bytes) // max(len(self.flat), 1)
-        self._together = _as_they_lie(self.plan) and not self.plain
+        self._together = as_they_lie(self.plan) and not self.plain
         self._differs = _differing(self.plan) if self._together else []
         self._sums: NDArray[np.uint64] | None = None
         if self._together and self.volume.itemsize < 8:
@@ -91,7 +92,7 @@ class Placer:
             WiderNeeded: a value does not fit the volume's dtype.
             TruncatedError, DicomError, CodecError, TransportError.
         """
-        for job in jobs:
+        for job in () if self.arrived else jobs:
             try:
                 if self._together:
                     self._read_frames(job)
@@ -161,8 +162,12 @@ class Placer:
         instance, number = plan.slots[first].tolist()
         block = self.flat[first:end]
         cells = block if block.dtype == plan.values.stored else block.view(plan.values.stored)
-        if finish_in_place(cells, plan.layouts[instance], self._little(instance)):
-            for owner in set(plan.slots[first:end, 0].tolist()):
+        layout, owners = plan.layouts[instance], plan.slots[first:end, 0].tolist()
+        if self.arrived and not unused_bits_clear(cells, layout):
+            for owner, cell in zip(owners, cells, strict=True):  # there will be no other source
+                self.kept.encoded[owner] = cell.tobytes()
+        if finish_in_place(cells, layout, self._little(instance)) and not self.arrived:
+            for owner in set(owners):
                 self._keep_original(owner)
         plan.values.apply(cells, block, self._frame(instance, number))
         if self._sums is None:
@@ -291,7 +296,7 @@ class Placer:
         self.kept.tails[instance] = _read(reader, start, size - start, name)
 
 
-def _as_they_lie(plan: Plan) -> bool:
+def as_they_lie(plan: Plan) -> bool:
     """True if every frame's bytes are its slot's, but for what is done to them in place."""
     return (
         plan.values.in_place

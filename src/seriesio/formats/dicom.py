@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,16 +13,16 @@ from ..dicom.header import Header, Instance
 from ..dicom.instances import WritePlan, encode_instance, plan_write
 from ..dicom.plan import Plan, plan_series, volume_bytes
 from ..dicom.rescale import WiderNeeded
-from ..dicom.table import HeaderGroup, HeaderTable
 from ..dicom.unread import Unread, unread
 from ..dicom.volume import Stored, Volume
 from ..errors import DicomError, EncodeError, TooLargeError
 from ..progress import Progress
 from ..report import Report
+from ._arrivals import Arrived, arrived
 from ._inventory import Inventory
 from ._jobs import Job, jobs_for
-from ._place import Kept, Placer
-from ._scan import Batch, Scanned, begin, finish, scan_batch
+from ._place import Kept, Placer, as_they_lie
+from ._scanning import scan
 from ._sizes import readable_part
 
 if TYPE_CHECKING:
@@ -33,88 +33,13 @@ if TYPE_CHECKING:
     from ..blob import Blob
     from ..dicom.options import PlanOptions
     from ..dicom.pixels import PixelLayout
-    from ..errors import SeriesIOError
     from ..offload import Workers
     from ..progress import ProgressCallback
 
 __all__ = ["DicomFormat", "Inventory", "encode", "load", "scan"]
 
-_PART: Final = 16  # heads that a thread takes at a time
-_FEW: Final = 4  # blobs that are sooner scanned than handed to several threads
 _NAMES: Final = 100
 _ENCODED: Final = 8 << 20
-
-
-async def scan(
-    blobs: AsyncIterable[Blob], workers: Workers, progress: ProgressCallback | None = None
-) -> Inventory:
-    """Scan every blob's header; whatever is no DICOM image is counted, not lost."""
-    listed = [blob async for blob in blobs]
-
-    def tell(left: int) -> None:
-        if progress is not None:
-            progress(Progress(len(listed) - left, len(listed), "headers"))
-
-    if 0 < len(listed) <= _FEW:
-        inventory = await workers.run(_scan_few, listed)
-        tell(0)
-        return inventory
-    pending: Batch = list(enumerate(listed))
-    found = Scanned()
-    try:
-        while pending:
-            reading = await workers.run(begin, pending, found)
-            parts = [
-                range(start, min(start + _PART, len(reading)))
-                for start in range(0, len(reading), _PART)
-            ]
-            await workers.map(reading.fill, parts)
-            pending = await workers.run(finish, reading)
-            tell(len(pending))
-        return await workers.run_alone(_merge, listed, [found])
-    except BaseException:
-        found.close()
-        raise
-
-
-def _scan_few(listed: list[Blob]) -> Inventory:
-    """All of the scan with one hop to a thread."""
-    found = scan_batch(list(enumerate(listed)))
-    try:
-        return _merge(listed, [found])
-    except BaseException:
-        found.close()
-        raise
-
-
-def _merge(listed: list[Blob], scanned: list[Scanned]) -> Inventory:
-    groups: list[HeaderGroup] = []
-    where: list[tuple[int, int, int]] = []
-    skipped: dict[str, list[str]] = {}
-    failed: list[tuple[int, SeriesIOError]] = []
-    for part in scanned:
-        for group, indices in part.groups:
-            where += [(index, len(groups), row) for row, index in enumerate(indices)]
-            groups.append(group)
-        for index, reason in part.skipped:
-            skipped.setdefault(reason, []).append(listed[index].name)
-        failed += part.failed
-    where.sort()
-    indices = [index for index, _, _ in where]
-    place = {index: row for row, index in enumerate(indices)}
-    pairs = np.array([(group, row) for _, group, row in where], np.intp).reshape(-1, 2)
-    readers = {i: reader for part in scanned for i, reader in part.readers.items()}
-    for index in readers.keys() - place.keys():  # of what is no image
-        readers.pop(index).close()
-    return Inventory(
-        HeaderTable(groups, pairs),
-        [listed[index] for index in indices],
-        {place[i]: reader for i, reader in readers.items()},
-        {place[i]: data for part in scanned for i, data in part.plain.items()},
-        len(listed),
-        skipped,
-        [(listed[index].name, error) for index, error in sorted(failed, key=lambda f: f[0])],
-    )
 
 
 async def load(
@@ -140,6 +65,8 @@ async def load(
         try:
             for row in rows.tolist():
                 inventory.readers.pop(row, None)  # from here on they are the placer's
+            if ready.arrived is not None:
+                await workers.map(ready.arrived.permute, ready.arrived.parts())
             await workers.map(ready.placer.run, ready.batches, counter.count)
         except WiderNeeded:
             continue
@@ -156,6 +83,7 @@ class _Ready:
     placer: Placer
     batches: list[list[Job]]
     damaged: tuple[str, ...]
+    arrived: Arrived | None = None
 
     def close(self) -> None:
         for reader in self.placer.readers.values():
@@ -175,9 +103,13 @@ def _prepare(
     if options.headers_only:
         return _headers(inventory, plan, damaged)
     volume_bytes(plan, memory)
-    volume = _room(plan)
     used = part.rows.tolist()
     blobs = [inventory.blobs[row] for row in used]
+    if as_they_lie(plan) and (found := arrived(plan, blobs)) is not None:
+        volume, kept = found.volume(plan.shape, plan.values.dtype), Kept(tails=found.tails)
+        placer = Placer(plan, volume, blobs, {}, {}, kept, arrived=True)
+        return _Ready(placer, jobs_for(plan, [False] * len(blobs)), damaged, found)
+    volume = _room(plan)
     readers = {i: inventory.readers[r] for i, r in enumerate(used) if r in inventory.readers}
     plain = {i: inventory.plain[row] for i, row in enumerate(used) if row in inventory.plain}
     placer = Placer(plan, volume, blobs, readers, plain)

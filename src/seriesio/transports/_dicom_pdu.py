@@ -45,7 +45,7 @@ RELEASE_RQ: Final = b"\x05\0\0\0\0\4\0\0\0\0"
 RELEASE_RP: Final = b"\x06\0\0\0\0\4\0\0\0\0"
 ABORT: Final = b"\x07\0\0\0\0\4\0\0\0\0"  # by the service user (PS3.8 section 9.3.8)
 
-_SLAB: Final = 1 << 20
+_SLAB: Final = 1 << 18
 _FIRST: Final = 1 << 16  # negotiation and queries need no more
 _LEAST: Final = 1 << 13  # bytes that a slab must have left to be received into
 _HEAD: Final = Struct(">BxI")  # PDU type, length (PS3.8 section 9.3.1)

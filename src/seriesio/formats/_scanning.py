@@ -1,0 +1,138 @@
+"""Scan blobs into an inventory, many side by side; received ones while the rest arrives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..blob import ReceivedBlob
+from ..dicom.table import HeaderGroup, HeaderTable
+from ..progress import Progress
+from ._arrivals import Arrivals
+from ._inventory import Inventory
+from ._scan import Batch, Scanned, begin, finish, scan_batch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+    from ..blob import Blob
+    from ..errors import SeriesIOError
+    from ..offload import Workers
+    from ..progress import ProgressCallback
+
+__all__ = ["scan"]
+
+_PART: Final = 16  # heads that a thread takes at a time
+_FEW: Final = 4  # blobs that are sooner scanned than handed to several threads
+_ARRIVING: Final = 32 << 20  # bytes that are scanned, and settled, together
+
+
+async def scan(
+    blobs: AsyncIterable[Blob],
+    workers: Workers,
+    progress: ProgressCallback | None = None,
+    *,
+    memory: int = 0,
+) -> Inventory:
+    """Scan every blob's header; whatever is no DICOM image is counted, not lost.
+
+    What is received is scanned while the rest arrives, and its pixels move to where the volume
+    will be; ``memory``: bytes that those of one series may take.
+    """
+    scanned: list[Scanned] = []
+    try:
+        listed, left = await _listed(blobs, workers, Arrivals(memory), scanned)
+        if 0 < len(left) <= _FEW:
+            scanned.append(await workers.run(scan_batch, left))
+        elif left:
+            scanned.append(Scanned())
+            await _fill(left, scanned[-1], workers, progress)
+        inventory = await workers.run_alone(_merge, listed, scanned)
+    except BaseException:
+        for found in scanned:
+            found.close()
+        raise
+    if listed:
+        _tell(progress, 0, len(listed))
+    return inventory
+
+
+async def _listed(
+    blobs: AsyncIterable[Blob], workers: Workers, arrivals: Arrivals, scanned: list[Scanned]
+) -> tuple[list[Blob], Batch]:
+    """All blobs, and those that are still to be scanned once all are there."""
+    listed: list[Blob] = []
+    left: Batch = []
+    waiting: Batch = []
+    size = 0
+    async for blob in blobs:
+        received = isinstance(blob, ReceivedBlob) and blob.of is not None
+        (waiting if received else left).append((len(listed), blob))
+        listed.append(blob)
+        size += blob.size if received else 0
+        if size >= _ARRIVING:
+            scanned.append(await workers.run(_settled, waiting, arrivals))
+            waiting, size = [], 0
+    if waiting:
+        scanned.append(await workers.run(_settled, waiting, arrivals))
+    return listed, left
+
+
+def _settled(batch: Batch, arrivals: Arrivals) -> Scanned:
+    """Scan what has arrived, and give its pixels their place."""
+    found = scan_batch(batch)
+    arrivals.settle(found.groups, dict(batch))
+    return found
+
+
+async def _fill(
+    pending: Batch, found: Scanned, workers: Workers, progress: ProgressCallback | None
+) -> None:
+    """Scan what is there already: heads are read side by side."""
+    total = len(pending)
+    while pending:
+        reading = await workers.run(begin, pending, found)
+        parts = [
+            range(start, min(start + _PART, len(reading)))
+            for start in range(0, len(reading), _PART)
+        ]
+        await workers.map(reading.fill, parts)
+        pending = await workers.run(finish, reading)
+        if pending:
+            _tell(progress, len(pending), total)
+
+
+def _tell(progress: ProgressCallback | None, left: int, total: int) -> None:
+    if progress is not None:
+        progress(Progress(total - left, total, "headers"))
+
+
+def _merge(listed: list[Blob], scanned: list[Scanned]) -> Inventory:
+    groups: list[HeaderGroup] = []
+    where: list[tuple[int, int, int]] = []
+    skipped: dict[str, list[str]] = {}
+    failed: list[tuple[int, SeriesIOError]] = []
+    for part in scanned:
+        for group, indices in part.groups:
+            where += [(index, len(groups), row) for row, index in enumerate(indices)]
+            groups.append(group)
+        for index, reason in part.skipped:
+            skipped.setdefault(reason, []).append(listed[index].name)
+        failed += part.failed
+    where.sort()
+    indices = [index for index, _, _ in where]
+    place = {index: row for row, index in enumerate(indices)}
+    pairs = np.array([(group, row) for _, group, row in where], np.intp).reshape(-1, 2)
+    readers = {i: reader for part in scanned for i, reader in part.readers.items()}
+    for index in readers.keys() - place.keys():  # of what is no image
+        readers.pop(index).close()
+    return Inventory(
+        HeaderTable(groups, pairs),
+        [listed[index] for index in indices],
+        {place[i]: reader for i, reader in readers.items()},
+        {place[i]: data for part in scanned for i, data in part.plain.items()},
+        len(listed),
+        skipped,
+        [(listed[index].name, error) for index, error in sorted(failed, key=lambda f: f[0])],
+    )
