@@ -19,12 +19,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from .choosing import ambiguous, listing, plain_report
 from .dicom.making import completed, place_of, template_of
 from .dicom.options import take_options
 from .errors import ClientClosedError, NotFoundError, SeriesIOError, TransportError
 from .location import URL
 from .offload import Workers
-from .opening import Opening, ambiguous, closing, plain_report
+from .opening import Opening, closing
 from .progress import Progress, ProgressCallback
 from .registry import open_transport
 from .series import Series, volume_in
@@ -238,7 +239,7 @@ class Client:
         opening = self._opening(None)
         found = await opening.scan(_as_list(url), options)
         try:
-            listed = await opening.workers.run_alone(opening.listing, found)
+            listed = await opening.workers.run_alone(listing, found)
             return listed, plain_report(found.inventory)
         finally:
             found.close()

@@ -3,77 +3,43 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from posixpath import dirname, splitext
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from . import registry
-from .errors import (
-    AmbiguousSeriesError,
-    DataError,
-    FormatError,
-    IncompleteSeriesError,
-    IncompleteSeriesWarning,
-    NotFoundError,
+from .choosing import (
+    NOT_DICOM,
+    DicomPart,
+    Found,
+    choices,
+    leave_out,
+    plain_report,
+    with_empty_noted,
+    without,
+    worrying,
 )
-from .formats._guests import GuestFile, completed_by, find_guests, load_guest, named
+from .errors import IncompleteSeriesError, IncompleteSeriesWarning
+from .formats._guests import GuestFile, completed_by, find_guests, load_guest
 from .registry import check_options, find_transport, format_for, guest_for
-from .report import Report
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from .blob import Blob
+    from .choosing import Choice
     from .dicom.options import PlanOptions
     from .dicom.volume import Volume
-    from .errors import SeriesIOError
     from .location import URL
     from .offload import Workers
     from .progress import ProgressCallback
-    from .protocols import Format, Guest, Inventory, SeriesSummary, Transport
+    from .protocols import Format, Guest, Inventory, Transport
     from .registry import Target
 
-__all__ = [
-    "Choice",
-    "Found",
-    "Opening",
-    "ambiguous",
-    "closing",
-    "plain_report",
-    "summaries",
-]
-
-NOT_DICOM: Final = "not DICOM"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What is behind URLs: series of DICOM, files of guest formats; and whose options are whose.
-
-    ``left``: options that no transport has taken.
-    """
-
-    inventory: Inventory
-    guests: tuple[GuestFile, ...]
-    left: Mapping[str, Any]
-
-    def close(self) -> None:
-        self.inventory.close()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DicomPart:
-    """A series of an inventory, or a part of it."""
-
-    uid: str
-    rows: NDArray[np.intp]
-
-
-Choice: TypeAlias = "DicomPart | GuestFile"
+__all__ = ["Opening", "closing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +101,7 @@ class Opening:
             found += files
         for file in found:
             inventory.skipped.setdefault(file.format, []).append(file.name)
-        _leave_out(inventory, {blob.name for file in found for blob in file.files.values()})
+        leave_out(inventory, {blob.name for file in found for blob in file.files.values()})
         return tuple(found)
 
     async def _with_unselected(
@@ -150,57 +116,10 @@ class Opening:
     async def chosen(
         self, found: Found, select: Mapping[str, Any] | None, plan: PlanOptions
     ) -> list[Choice]:
-        """As :meth:`choices`, in a worker thread: grouping thousands of headers takes its time."""
+        """As :func:`choices`, in a worker thread: grouping thousands of headers takes its time."""
         if not found.inventory.images:
-            return self.choices(found, select, plan)
-        return await self.workers.run_alone(self.choices, found, select, plan)
-
-    def choices(
-        self, found: Found, select: Mapping[str, Any] | None, plan: PlanOptions
-    ) -> list[Choice]:
-        """What can be opened; raises where there is none, or damaged files are not tolerated.
-
-        Files of guest formats are chosen where there is no DICOM image, where ``format`` asks
-        for theirs, or ``select`` for a name.
-        """
-        by_name = bool(select and "name" in select)
-        if self.format in (None, "dicom") and not by_name and not _only_guests(found):
-            found.inventory.group(plan)
-            parts = self._parts(found.inventory, select, plan.warn)
-            return [DicomPart(uid, rows) for uid, rows in parts.items()]
-        if found.inventory.failed and self.format is None and not plan.warn:
-            raise _damaged(found.inventory.failed)
-        chosen = named(found.guests, select)
-        if not chosen and found.guests:
-            listed = "".join(f"\n  {file}" for file in found.guests)
-            raise NotFoundError(
-                "no file has what select= asks for (those without a DICOM header are picked by "
-                f"name); there are:{listed}"
-            )
-        if not chosen:
-            wanted = f"of format {self.format} " if self.format else ""
-            raise FormatError(f"no readable image {wanted}was found: {_told(found.inventory)}")
-        return [*chosen]
-
-    def _parts(
-        self, inventory: Inventory, select: Mapping[str, Any] | None, tolerant: bool
-    ) -> Mapping[str, NDArray[np.intp]]:
-        if inventory.failed and not (tolerant and inventory.images):
-            raise _damaged(inventory.failed)
-        parts = inventory.select(select)
-        if not parts and select:
-            known = [inventory.summary(uid, rows) for uid, rows in inventory.select(None).items()]
-            listed = "".join(f"\n  {summary}" for summary in known)
-            raise NotFoundError(f"no series has what select= asks for; there are:{listed}")
-        if not parts:
-            raise FormatError(f"no readable image: {_told(inventory)}")
-        return parts
-
-    def listing(self, found: Found) -> list[SeriesSummary]:
-        """What is there: series of DICOM, or files of guest formats where there is none."""
-        parts = found.inventory.select(None)
-        own: list[Choice] = [DicomPart(uid, rows) for uid, rows in parts.items()]
-        return summaries(found, own or found.guests)
+            return choices(found, self.format, select, plan)
+        return await self.workers.run_alone(choices, found, self.format, select, plan)
 
     async def load(self, found: Found, choice: Choice, plan: PlanOptions) -> Volume:
         """The volume of what was chosen.
@@ -220,7 +139,7 @@ class Opening:
             load_guest,
             choice,
             {**found.left, **values},
-            _without(plain_report(found.inventory), choice),
+            without(plain_report(found.inventory), choice),
             self.memory,
             plan.dtype,
         )
@@ -232,10 +151,10 @@ class Opening:
         volume: Volume = await handler.load(
             inventory, rows, plan, self.workers, memory=self.memory, progress=self.progress
         )
-        for told in _worrying(volume.report):
+        for told in worrying(volume.report):
             warnings.warn(told, IncompleteSeriesWarning, stacklevel=6)
         if "empty" in inventory.skipped:
-            volume = await self.workers.run(_with_empty_noted, volume, inventory, rows)
+            volume = await self.workers.run(with_empty_noted, volume, inventory, rows)
         return volume
 
 
@@ -277,61 +196,9 @@ def _left(
     return left
 
 
-def _without(report: Report, file: GuestFile) -> Report:
-    """A report that does not count a file as skipped."""
-    names = {
-        reason: tuple(name for name in names if reason != file.format or name != file.name)
-        for reason, names in report.skipped_names.items()
-    }
-    counts = {reason: count - (reason == file.format) for reason, count in report.skipped.items()}
-    return replace(
-        report,
-        skipped={reason: count for reason, count in counts.items() if count},
-        skipped_names={reason: found for reason, found in names.items() if found},
-    )
-
-
-def _only_guests(found: Found) -> bool:
-    return bool(found.guests) and not found.inventory.images
-
-
-def _leave_out(inventory: Inventory, names: set[str]) -> None:
-    """Names that turned out to be guests are no longer just "not DICOM"."""
-    left = [name for name in inventory.skipped.pop(NOT_DICOM) if name not in names]
-    if left:
-        inventory.skipped[NOT_DICOM] = left
-
-
 def _not_sent(name: str) -> IncompleteSeriesError:
     told = f"{name}: was announced, and has not arrived"
     return IncompleteSeriesError(told, [told])
-
-
-def _worrying(report: Report) -> Iterator[str]:
-    if report.missing:
-        yield f"the series is incomplete: {'; '.join(report.missing[:5])}"
-    if unreadable := report.skipped.get("unreadable", 0):
-        names = ", ".join(map(repr, report.skipped_names.get("unreadable", ())[:5]))
-        yield (
-            "the series may be incomplete: no permission to read "
-            f"{unreadable} of the files and directories that were found: {names}"
-        )
-
-
-def _with_empty_noted(volume: Volume, inventory: Inventory, rows: NDArray[np.intp]) -> Volume:
-    """Note empty files that could be lost instances: beside those of the series, named alike."""
-    kinds = {_kind(inventory.blobs[row].name) for row in rows.tolist()}
-    empty = [name for name in inventory.skipped["empty"] if _kind(name) in kinds]
-    if not empty:
-        return volume
-    names = ", ".join(map(repr, empty[:5]))
-    note = f"{len(empty)} empty file(s) beside those of the series: {names}"
-    return replace(volume, report=replace(volume.report, notes=(*volume.report.notes, note)))
-
-
-def _kind(name: str) -> tuple[str, str]:
-    """The directory and the extension of a name."""
-    return dirname(name), splitext(name)[1].lower()
 
 
 async def _chain(
@@ -353,57 +220,3 @@ async def closing(blobs: AsyncIterator[Blob]) -> AsyncIterator[AsyncIterator[Blo
         close = getattr(blobs, "aclose", None)
         if close is not None:
             await close()
-
-
-def _damaged(failed: Sequence[tuple[str, SeriesIOError]]) -> SeriesIOError:
-    """The error for files that are DICOM but damaged: the first one's, and which others."""
-    _, first = failed[0]
-    if len(failed) == 1:
-        return first
-    others = f"{first} (and damaged too: {', '.join(name for name, _ in failed[1:11])})"
-    if isinstance(first, DataError):
-        return type(first)(others)
-    return IncompleteSeriesError(
-        f"{len(failed)} files cannot be read: {others}", [str(error) for _, error in failed]
-    )
-
-
-def summaries(found: Found, choices: Sequence[Choice]) -> list[SeriesSummary]:
-    """What a listing says of each choice."""
-    return [
-        found.inventory.summary(choice.uid, choice.rows)
-        if isinstance(choice, DicomPart)
-        else choice.summary
-        for choice in choices
-    ]
-
-
-def ambiguous(found: Found, choices: Sequence[Choice]) -> AmbiguousSeriesError:
-    known = summaries(found, choices)
-    listed: Sequence[object] = known
-    picks, what = 'select={"SeriesNumber": 4} or select={"SeriesInstanceUID": "..."}', "series"
-    if not isinstance(choices[0], DicomPart):
-        listed, picks, what = choices, 'select={"name": "..."}', "files, each a series,"
-    lines = "".join(f"\n  {line}" for line in listed)
-    return AmbiguousSeriesError(
-        f"{len(known)} {what} are there:{lines}\n"
-        f"select= picks one, as {picks}; open_all opens them all",
-        known,
-    )
-
-
-def _told(inventory: Inventory) -> str:
-    if not inventory.skipped:
-        return "nothing was found"
-    counts = (f"{len(names)} {reason}" for reason, names in sorted(inventory.skipped.items()))
-    return ", ".join(counts)
-
-
-def plain_report(inventory: Inventory) -> Report:
-    return Report(
-        found=inventory.found,
-        used=inventory.images,
-        skipped={reason: len(names) for reason, names in inventory.skipped.items()},
-        skipped_names={r: tuple(names[:100]) for r, names in inventory.skipped.items()},
-        missing=tuple(str(error) for _, error in inventory.failed),
-    )

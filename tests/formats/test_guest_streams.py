@@ -19,8 +19,9 @@ import pytest
 
 from seriesio.blob import BlobReader, MemoryBlob
 from seriesio.errors import DataError, TooLargeError, TransportError
-from seriesio.formats.guest import streams
-from seriesio.formats.guest.streams import GZIP, ZLIB, PackedStream, PlainStream, deflated
+from seriesio.formats.guest import plain as plain_module
+from seriesio.formats.guest.plain import PlainStream
+from seriesio.formats.guest.streams import GZIP, ZLIB, PackedStream, deflated
 from seriesio.formats.metaimage import MetaImageFormat
 from seriesio.formats.nifti import NiftiFormat
 from seriesio.formats.nifti.header import build_header
@@ -172,8 +173,8 @@ async def test_a_cancelled_call_ends_soon(guest: Guest, name: str, head: bytes) 
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes are enough for a second thread."""
-    monkeypatch.setattr(streams, "_PART", 1000)
-    monkeypatch.setattr(streams, "_MANY", 4000)
+    monkeypatch.setattr(plain_module, "_PART", 1000)
+    monkeypatch.setattr(plain_module, "_MANY", 4000)
 
 
 def plain(data: bytes, offset: int, count: int) -> bytes:

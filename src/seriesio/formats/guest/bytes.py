@@ -15,7 +15,8 @@ from ...blob import Blob, read_fully
 from ...errors import DataError, TooLargeError
 from .cancel import canceller
 from .data import check_volume, number_of
-from .streams import BLOCK, PackedStream, PlainStream
+from .plain import BLOCK, PlainStream
+from .streams import PackedStream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
