@@ -100,6 +100,21 @@ async def test_gantry_tilt_with_uneven_spacing(corpus: Path) -> None:
     assert any("tilted by 18.5 degrees" in note for note in series.report.notes)
 
 
+@pytest.mark.parametrize("part", [slice(None, 14), slice(14, None)], ids=["4 mm", "7 mm"])
+async def test_gantry_tilt_is_a_sheared_affine(corpus: Path, part: slice) -> None:
+    """Where the spacing is even, the affine takes every voxel to its DICOM position."""
+    series, files = await opened(corpus, "ct_gantry_tilt")
+    even = series[part]
+    assert abs(even.affine[:3, 2] @ even.affine[:3, 1]) > 1  # no right angle
+    for place, (_, dataset) in enumerate(files[part]):
+        origin = np.array(dataset.ImagePositionPatient, float)
+        along, down = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+        between_rows, between_columns = map(float, dataset.PixelSpacing)
+        for row, column in ((0, 0), (511, 0), (0, 511), (511, 511), (200, 300)):
+            wanted = origin + row * between_rows * down + column * between_columns * along
+            assert np.abs(mapped(even, (place, row, column)) - wanted).max() < 1e-3
+
+
 def reoriented(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """A NIfTI file as ([time,] slice, row, column) with rows from front to back, and its affine
     from (column, row, slice, 1) to LPS: dcm2niix flips the rows."""
