@@ -105,7 +105,8 @@ async def test_gantry_tilt_is_a_sheared_affine(corpus: Path, part: slice) -> Non
     """Where the spacing is even, the affine takes every voxel to its DICOM position."""
     series, files = await opened(corpus, "ct_gantry_tilt")
     even = series[part]
-    assert abs(even.affine[:3, 2] @ even.affine[:3, 1]) > 1  # no right angle
+    down, through = (even.affine[:3, n] / np.linalg.norm(even.affine[:3, n]) for n in (1, 2))
+    assert abs(down @ through) == pytest.approx(np.sin(np.radians(18.5)), abs=1e-3)
     for place, (_, dataset) in enumerate(files[part]):
         origin = np.array(dataset.ImagePositionPatient, float)
         along, down = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
