@@ -169,6 +169,32 @@ async def test_the_original_is_untouched(tmp_path: Path) -> None:
     assert np.shares_memory(anonymous.array, series.array)
 
 
+async def test_arguments(tmp_path: Path) -> None:
+    """An empty secret, a map to what is no UID are refused; a single attribute to keep is taken."""
+    series = await Series.open(phantom((2, 6, 8)).save(tmp_path))
+    wrong: Any
+    for wrong in ("", b""):
+        with pytest.raises(ValueError, match="seed="):
+            await series.anonymize(seed=wrong)
+    for wrong in ("1.2.x", "", 5):
+        with pytest.raises(HeaderError, match="uid_map"):
+            await series.anonymize(uid_map={series.seriesInstanceUID: wrong})
+    assert (await series.anonymize(keep="PatientName")).patientName == series.patientName
+
+
+async def test_idle_bytes_of_rle(tmp_path: Path) -> None:
+    """What is written behind the segments of an RLE frame does not come through."""
+    source = phantom((2, 6, 8), transfer_syntax=SYNTAXES["rle"]).save(tmp_path / "source")
+    for path in source.iterdir():
+        dataset = pydicom.dcmread(path)
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        dataset.PixelData = encapsulate([frame + SECRET.encode() + b"!"])
+        dataset.save_as(path)
+    new = await cleaned(source, tmp_path / "new")
+    assert np.array_equal(new.array, (await Series.open(source)).array)
+    assert all(SECRET.encode() not in path.read_bytes() for path in (tmp_path / "new").iterdir())
+
+
 async def test_several_series(tmp_path: Path) -> None:
     """With one seed, or one map, what was the same in two series is so afterwards."""
     one, other = (planted(tmp_path / name) for name in ("one", "other"))

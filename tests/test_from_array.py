@@ -126,6 +126,13 @@ def test_no_voxels() -> None:
         Series.from_array(np.zeros((2, 2, 3, 4, 5)), axes=["te", "te"])
 
 
+def test_axes_of_another_kind() -> None:
+    """What is neither a name nor an axis is told."""
+    wrong: Any = [3]
+    with pytest.raises(ValueError, match="axes= holds names or Axis objects, not int"):
+        Series.from_array(np.zeros((2, 3, 4, 5)), axes=wrong)
+
+
 def test_urls_are_refused() -> None:
     """from_array does not wait: a URL is answered with what to do."""
     arguments: dict[str, Any]

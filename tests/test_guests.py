@@ -388,3 +388,19 @@ async def test_write_uneven(tmp_path: Path) -> None:
         await series.write(tmp_path / "out", formats=["toy"])
     await series.write(tmp_path / "out", formats=["toy"], accept_uneven_slices=True)
     assert (tmp_path / "out" / "1_phantom.toy").exists()
+
+
+async def test_an_order_that_was_not_used_is_told(tmp_path: Path) -> None:
+    """``input_order=`` sorts instances; of a file that has its axes itself, the report says so."""
+    (tmp_path / "a").write_bytes(toy())
+    series = await Series.open(tmp_path / "a", "b")
+    assert any("input_order= was not used" in note for note in series.report.notes)
+    plain = await Series.open(tmp_path / "a")
+    assert not any("input_order" in note for note in plain.report.notes)
+
+
+async def test_select_is_a_mapping(tmp_path: Path) -> None:
+    """A text is no mapping, and the error says what is wanted."""
+    phantom((2, 8, 8)).save(tmp_path)
+    with pytest.raises(HeaderError, match="select= maps attributes to values, and is no str"):
+        await Series.open(tmp_path, select="SeriesNumber=1")  # type: ignore[arg-type]

@@ -177,3 +177,9 @@ def test_missing(series: Series, monkeypatch: pytest.MonkeyPatch, name: str) -> 
     monkeypatch.setitem(sys.modules, "dask.array.core", None)
     with pytest.raises(MissingDependencyError, match=rf"seriesio\[{name}\]"):
         getattr(series, f"to_{name}")()
+
+
+def test_no_data_array() -> None:
+    """A dataset holds several arrays: which one is meant is the caller's to say."""
+    with pytest.raises(TypeError, match="from_xarray takes a xarray DataArray, not Dataset"):
+        Series.from_xarray(xarray.Dataset())

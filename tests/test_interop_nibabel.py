@@ -141,3 +141,9 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(MissingDependencyError, match=r"seriesio\[nibabel\]"):
         Series.from_array(np.zeros(SHAPE)).to_nibabel()
+
+
+def test_other_objects() -> None:
+    """What is no image is told to be none."""
+    with pytest.raises(TypeError, match="from_nibabel takes a nibabel SpatialImage, not ndarray"):
+        Series.from_nibabel(np.zeros((3, 4, 5)))

@@ -12,7 +12,7 @@ import pytest
 
 from seriesio import Series
 from seriesio.dicom.sorting import Axis
-from seriesio.errors import EncodeError, MissingDependencyError
+from seriesio.errors import DataError, EncodeError, MissingDependencyError
 from seriesio.testing import phantom
 
 sitk: Any = pytest.importorskip("SimpleITK")
@@ -112,3 +112,11 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(MissingDependencyError, match=r"seriesio\[sitk\]"):
         Series.from_array(np.zeros(SHAPE)).to_sitk()
+
+
+def test_other_objects() -> None:
+    """A label map, for which SimpleITK would end the process, and what is no image at all."""
+    with pytest.raises(DataError, match="label map"):
+        Series.from_sitk(sitk.Image([4, 5, 6], sitk.sitkLabelUInt8))
+    with pytest.raises(TypeError, match="from_sitk takes a SimpleITK Image, not ndarray"):
+        Series.from_sitk(np.zeros((3, 4, 5)))

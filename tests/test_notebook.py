@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -69,3 +70,15 @@ def test_parts_and_results(series: Series) -> None:
     """Slices, masks and floats have a picture as well; nothing raises."""
     for part in (series[0], series > 3, series / 7.0, series[:, 3:9, 2:5]):
         assert "<table>" in part._repr_html_()
+
+
+def test_complex_values_are_shown_by_their_size() -> None:
+    """A picture of complex values is that of their magnitudes, without a warning."""
+    values = np.random.default_rng(2).normal(size=(3, 8, 8))
+    whole = Series.from_array(np.abs(values), spacing=(1, 1, 1))
+    turned = Series.from_array(values * 1j, spacing=(1, 1, 1))
+    (expected,), (found,) = (
+        re.findall(r"data:image/png;base64,([^\"']+)", series._repr_html_())
+        for series in (whole, turned)
+    )
+    assert found == expected

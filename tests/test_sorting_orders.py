@@ -375,3 +375,39 @@ async def test_dates_in_some_files_only(tmp_path: Path) -> None:
     series = await Series.open(saved(tmp_path, SOURCE, change), "time")
     assert np.array_equal(series.array, SOURCE.array)
     assert series.timeline.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("order", "shape"),
+    [
+        ("te,time", (1, 3, 2)),
+        ("time,te", (3, 1, 2)),
+        ("fa,te,time", (1, 1, 3, 2)),
+        ("te,fa", None),
+    ],
+)
+async def test_criteria_of_one_value(
+    tmp_path: Path, order: str, shape: tuple[int, ...] | None
+) -> None:
+    """What is named makes an axis, of one value too; it is refused only if nothing tells apart."""
+    source = phantom((3, 2, 8, 8), axes=("time", "slice", "row", "column"), modality="MR")
+    folder = saved(tmp_path, source, lambda place, dataset: None)
+    if shape is None:
+        with pytest.raises(UnsortableSeriesError, match="te,fa does not tell the 3 frames"):
+            await Series.open(folder, order)
+        return
+    series = await Series.open(folder, order)
+    assert series.shape[:-2] == shape
+    assert [axis.name for axis in series.axes[:-3]] == order.split(",")
+    assert np.array_equal(series.array.reshape(source.shape), source.array)
+
+
+async def test_one_volume_by_several(tmp_path: Path) -> None:
+    """One volume, whose slices have moments of their own, by echo time and time: (1, 1, …)."""
+
+    def moment(place: int, dataset: Dataset) -> None:
+        dataset.AcquisitionTime = f"12000{place}"
+
+    folder = saved(tmp_path, phantom((3, 8, 8), modality="MR"), moment)
+    series = await Series.open(folder, "te,time")
+    assert series.shape == (1, 1, 3, 8, 8)

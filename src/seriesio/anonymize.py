@@ -29,21 +29,30 @@ async def anonymized(
     """A volume of the same voxels by the basic profile; see :meth:`seriesio.Series.anonymize`.
 
     Raises:
-        HeaderError: there is no DICOM header, or ``keep`` names no attribute.
+        HeaderError: there is no DICOM header, ``keep`` names no attribute, or ``uid_map`` gives
+            no UIDs.
+        ValueError: an empty ``seed``: no secret.
         DicomError: a header that cannot be taken apart.
         MissingDependencyError: dicom-anonymizer is not installed.
     """
     if not len(volume.header):
         raise HeaderError(NO_HEADER)
-    kept = frozenset(map(as_tag, keep))
-    secret = secrets.token_bytes(32) if seed is None else seed
-    secret = secret.encode() if isinstance(secret, str) else secret
-    uids = UIDMap(secret, {} if uid_map is None else uid_map)
+    kept = frozenset(map(as_tag, [keep] if isinstance(keep, str) else keep))
+    uids = UIDMap(_secret(seed), {} if uid_map is None else uid_map)
     found = await Workers().run_alone(_anonymized, volume, kept, uids)
     for note in found.report.notes:
         if note.startswith("BurnedInAnnotation is YES"):
             warnings.warn(note, stacklevel=3)
     return found
+
+
+def _secret(seed: str | bytes | None) -> bytes:
+    if seed is None:
+        return secrets.token_bytes(32)
+    secret = seed.encode() if isinstance(seed, str) else seed
+    if not secret:
+        raise ValueError("seed= is empty, and so no secret: who knows it can link patients")
+    return secret
 
 
 def _anonymized(volume: Volume, kept: frozenset[int], uids: UIDMap) -> Volume:

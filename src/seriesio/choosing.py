@@ -11,6 +11,7 @@ from .errors import (
     AmbiguousSeriesError,
     DataError,
     FormatError,
+    HeaderError,
     IncompleteSeriesError,
     NotFoundError,
 )
@@ -75,9 +76,13 @@ def choices(
 ) -> list[Choice]:
     """What can be opened; raises where there is none, or damaged files are not tolerated.
 
+    ``wanted``: the only format to look for.
+
     Files of guest formats are chosen where there is no DICOM image, where ``wanted`` asks
     for theirs, or ``select`` for a name.
     """
+    if select is not None and not isinstance(select, Mapping):
+        raise HeaderError(f"select= maps attributes to values, and is no {type(select).__name__}")
     by_name = bool(select and "name" in select)
     if wanted in (None, "dicom") and not by_name and not _only_guests(found):
         found.inventory.group(plan)

@@ -133,13 +133,17 @@ class Opening:
         takes = getattr(choice.guest, "read_options", None)
         if takes is not None:
             check_options(f"a file of format {choice.format}", found.left, takes)
+        report = without(plain_report(found.inventory), choice)
+        if plan.input_order != "auto":
+            told = f"input_order= was not used: a file of format {choice.format} has its own axes"
+            report = replace(report, notes=(told,))
         asked = {"rescale": None if plan.rescale else False, "dtype": plan.dtype}
         values = {n: v for n, v in asked.items() if v is not None and n in (takes or ())}
         return await self.workers.run(
             load_guest,
             choice,
             {**found.left, **values},
-            without(plain_report(found.inventory), choice),
+            report,
             self.memory,
             plan.dtype,
         )

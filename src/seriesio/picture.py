@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import EncodeError, MissingDependencyError
-from .window import Pictured, first_number, window
+from .window import Pictured, first_number, shown, window
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -200,7 +200,7 @@ def _reduced(plane: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
 
 
 def _greys(plane: NDArray[Any], low: float, high: float, inverted: bool) -> NDArray[np.uint8]:
-    scaled = (plane.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    scaled = (shown(plane).astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     greys: NDArray[np.uint8] = np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
     return np.invert(greys) if inverted else greys
 

@@ -66,7 +66,9 @@ class Series(SeriesArray, SeriesAttributes, SeriesGeometry, SeriesInterop):
                 several with commas.
             client: whose limits and threads to use; a short-lived one by default.
             select: attributes that the series (or the part of it) must have, as
-                ``{"SeriesNumber": 4}``; ``{"name": "x.nii"}`` picks a file without DICOM header.
+                ``{"SeriesNumber": 4}``; a set or a range (and a list, where the attribute has one
+                value) means any of them, a function of the text decides for itself;
+                ``{"name": "x.nii"}`` picks a file without DICOM header.
             template: a series (or its URL) or a pydicom Dataset whose patient, study, equipment,
                 frame of reference and acquisition the voxels get, each slice as an instance with
                 new UIDs. Pixels, place and axes stay those of the opened series; slices run along
@@ -278,7 +280,9 @@ class Series(SeriesArray, SeriesAttributes, SeriesGeometry, SeriesInterop):
 
         Raises:
             MissingDependencyError: the extra "anonymize" is not installed.
-            HeaderError: the series has no DICOM header, or ``keep`` names no attribute.
+            HeaderError: the series has no DICOM header, ``keep`` names no attribute, or
+                ``uid_map`` gives no UIDs.
+            ValueError: an empty ``seed``.
             DicomError: a header that cannot be taken apart.
         """
         from .anonymize import anonymized

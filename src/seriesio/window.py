@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pictured", "first_number", "window"]
+__all__ = ["Pictured", "first_number", "shown", "window"]
 
 _SAMPLES = 1 << 20  # grey values looked at
 _PLAUSIBLE = 0.001  # the share of grey values that a header's window has to show
@@ -46,12 +46,17 @@ def window(series: Pictured) -> tuple[float, float]:
     return _robust_window(sample)
 
 
+def shown(array: NDArray[Any]) -> NDArray[Any]:
+    """What a picture shows of values: of complex ones, how large they are."""
+    return np.abs(array) if array.dtype.kind == "c" else array
+
+
 def _sample(array: NDArray[Any]) -> NDArray[np.float64]:
     """At most some _SAMPLES finite values, spread over the array."""
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
     # An odd stride does not fall into step with rows of an even length.
     stride = max(1, flat.size // _SAMPLES) | 1
-    sample = np.asarray(flat[::stride], dtype=np.float64)
+    sample = shown(flat[::stride]).astype(np.float64)
     finite: NDArray[np.float64] = sample[np.isfinite(sample)]
     return finite if finite.size else np.zeros(1)
 

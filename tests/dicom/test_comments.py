@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate, generate_frames
 
-from seriesio.dicom.comments import without_comments
+from seriesio.dicom.comments import without_comments, without_idle_bytes
+from seriesio.dicom.pixel_layout import pixel_layout
+from seriesio.dicom.rle import decode_rle
 from seriesio.errors import DicomError
 
 imagecodecs: Any = pytest.importorskip("imagecodecs")
 
 SECRET = b"Geheimrat^Anna"
 JPEG, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{tail}" for tail in ("50", "80", "90"))
+RLE = "1.2.840.10008.1.2.5"
 PIXELS = (np.indices((24, 20)).sum(axis=0) * 5 % 251).astype(np.uint8)
 
 
@@ -75,7 +78,7 @@ STREAMS = [
 def test_comments_go(syntax: str, stream: bytes, fragments: int) -> None:
     """Nothing is left of comments, the length is the same, the pixels are the same."""
     value = whole([stream, stream], fragments_per_frame=fragments)
-    clean = without_comments(value + b"behind it", syntax)
+    clean = without_comments(value + b"behind it")
     assert clean is not None
     assert len(clean) == len(value)
     assert SECRET not in b"".join(generate_frames(clean, number_of_frames=2))
@@ -93,7 +96,7 @@ def test_what_decoders_go_by_stays() -> None:
     """Adobe's mark says whether three components are RGB: it is no comment."""
     adobe = b"Adobe\0\x64\0\0\0\0\0"
     stream = jpeg(0xEE, adobe + SECRET)
-    clean = without_comments(whole([stream]), JPEG)
+    clean = without_comments(whole([stream]))
     assert clean is not None
     assert adobe in clean
     assert SECRET not in clean
@@ -102,20 +105,61 @@ def test_what_decoders_go_by_stays() -> None:
 def test_unknown_streams() -> None:
     """What is no stream that we know is not touched, and said to be so."""
     for frame in (b"\xff\x0a" + SECRET * 3, jpeg()[:60], jpeg_2000()[:90], b"\xff\xd8"):
-        assert without_comments(whole([frame]), JPEG) is None
-    rle = b"\1\0\0\0\x40" + bytes(59) + b"\0\7"
-    assert without_comments(whole([rle]), "1.2.840.10008.1.2.5") == whole([rle])
+        assert without_comments(whole([frame])) is None
+
+
+def rle_frame(*segments: bytes, gap: bytes = b"") -> bytes:
+    """An RLE frame (PS3.5 annex G): its header, the gap, the segments."""
+    starts = [64 + len(gap) + sum(map(len, segments[:k])) for k in range(len(segments))]
+    head = struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments)))
+    return head + gap + b"".join(segments)
+
+
+RLE_LAYOUT = pixel_layout(
+    rows=2, columns=2, bits_allocated=16, photometric="MONOCHROME2", syntax_uid=RLE
+)
+
+
+def test_idle_bytes_of_rle_go() -> None:
+    """What is before, between, behind and beyond the segments' bytes is zeros, the rest stays."""
+    plain = rle_frame(b"\xfd\5", b"\3\1\2\3\4")
+    high, low = b"\xfd\5" + SECRET, b"\x80\1\1\2\x05\3\4" + SECRET[:4] + SECRET
+    frame = rle_frame(high, low, gap=SECRET)
+    clean = without_idle_bytes(whole([frame, plain]), RLE_LAYOUT)
+    assert clean is not None
+    assert len(clean) == len(whole([frame, plain]))
+    assert SECRET[:3] not in clean
+    first, second = generate_frames(clean, number_of_frames=2)
+    cells = np.empty((2, 2), np.uint16)
+    decode_rle(memoryview(first), cells, 1)
+    assert cells.tolist() == [[0x501, 0x502], [0x503, 0x504]]
+    assert second == plain + b"\0" * (len(plain) % 2)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\1\0",
+        SECRET,
+        rle_frame(b"\xfd\5"),
+        rle_frame(b"\xfe\5", b"\3\1\2\3\4"),
+        rle_frame(*[b"ab"] * 3),
+    ],
+)
+def test_damaged_rle(frame: bytes) -> None:
+    """Frames that cannot be taken apart are not touched, and said to be so."""
+    assert without_idle_bytes(whole([frame + b"\0" * (len(frame) % 2)]), RLE_LAYOUT) is None
 
 
 @given(st.sampled_from(STREAMS), st.data())
 def test_damage(case: tuple[str, bytes], data: st.DataObject) -> None:
     """Damaged streams are cleaned or given up; nothing else is raised, nothing grows."""
-    syntax, stream = case
+    _, stream = case
     found = bytearray(stream)
     for _ in range(data.draw(st.integers(1, 8))):
         found[data.draw(st.integers(0, len(found) - 1))] = data.draw(st.integers(0, 255))
     value = whole([bytes(found)])
-    clean = without_comments(value, syntax)
+    clean = without_comments(value)
     assert clean is None or len(clean) == len(value)
     with pytest.raises(DicomError):
-        without_comments(value[: len(value) - 9], syntax)
+        without_comments(value[: len(value) - 9])

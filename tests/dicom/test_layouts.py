@@ -55,7 +55,7 @@ def test_different_layouts() -> None:
 @pytest.mark.parametrize(
     ("attributes", "text"),
     [
-        ({"Rows": 9}, "Rows: 8, 9"),
+        ({"Rows": 9}, r'Rows: 8, 9; select=\{"Rows": 8\} picks some of them$'),
         ({"Columns": 7}, "Columns: 6, 7"),
         ({"BitsAllocated": 32, "BitsStored": 12}, "BitsAllocated: 16, 32"),
         ({"PixelRepresentation": 1}, "PixelRepresentation"),

@@ -45,6 +45,13 @@ def test_values_that_cannot_be(name: str, value: Any) -> None:
         taken(**{name: value})
 
 
+@pytest.mark.parametrize("value", ["no", None, 2])
+def test_rescale_is_a_flag(value: Any) -> None:
+    """A word would count as True."""
+    with pytest.raises(ValueError, match="rescale is True or False"):
+        take_options("auto", value, None, "raise", {})
+
+
 @pytest.mark.parametrize("order", [None, 3, ["time", "te"]])
 def test_input_order_is_a_text(order: Any) -> None:
     """A list or nothing at all is told to be no order."""

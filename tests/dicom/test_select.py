@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -52,6 +53,17 @@ def made() -> HeaderTable:
         ("Rows", 4, [True, True, True]),
         ("ProtocolName", "none", [False, False, False]),
         ("AccessionNumber", 5, [False, False, False]),
+        ("InstanceNumber", [3, 1], [True, False, True]),
+        ("InstanceNumber", np.array([2, 3]), [False, True, True]),
+        ("InstanceNumber", {2, "1"}, [True, True, False]),
+        ("InstanceNumber", range(2, 10**12), [False, True, True]),
+        ("InstanceNumber", [], [False, False, False]),
+        ("EchoTime", (5, 4.6), [True, True, False]),
+        ("EchoTime", range(1, 9), [False, False, False]),
+        ("PixelSpacing", {2, 3}, [False, False, False]),
+        ("SeriesDescription", {"Knie", "Arm"}, [False, False, True]),
+        ("Modality", ["CT", "MR"], [True, True, True]),
+        ("ImageType", {"ORIGINAL\\PRIMARY\\OTHER", "DERIVED"}, [True, True, True]),
     ],
 )
 def test_matching(name: str, value: Any, wanted: list[bool]) -> None:
@@ -59,7 +71,21 @@ def test_matching(name: str, value: Any, wanted: list[bool]) -> None:
     assert matching(made(), name, value).tolist() == wanted
 
 
-def test_no_keyword() -> None:
-    """A name that DICOM does not know."""
-    with pytest.raises(HeaderError, match="Nonsense"):
-        matching(made(), "Nonsense", 1)
+@pytest.mark.parametrize("name", ["Nonsense", "", 0x00200013, (0x20, 0x13), None])
+def test_no_keyword(name: Any) -> None:
+    """A name that DICOM does not know, and what is no name."""
+    with pytest.raises(HeaderError, match=re.escape(f"{name!r} is no DICOM keyword")):
+        matching(made(), name, 1)
+
+
+@pytest.mark.parametrize("value", [None, b"2", {"a": 1}, slice(1, 3)])
+def test_no_value(value: Any) -> None:
+    """What no attribute can be."""
+    with pytest.raises(HeaderError, match=r"InstanceNumber is a number.*, not \w+$"):
+        matching(made(), "InstanceNumber", value)
+
+
+def test_failing_function() -> None:
+    """A caller's function that raises is told by name; its words, the patient's maybe, are not."""
+    with pytest.raises(HeaderError, match=r"the function of SeriesDescription raised ValueError$"):
+        matching(made(), "SeriesDescription", int)

@@ -262,6 +262,12 @@ def test_two_gigabytes() -> None:
         list(FORMAT.write(Image(huge), "a", options={"version": "5"}))
 
 
+@pytest.mark.parametrize(("version", "text"), [(5, b"MATLAB 5.0"), (7.3, b"MATLAB 7.3")])
+def test_versions_as_numbers(version: float, text: bytes) -> None:
+    """The command line's ``version=7.3`` is a number."""
+    assert write(Image(np.zeros((2, 3, 4))), version=version).startswith(text)
+
+
 @pytest.mark.parametrize(
     ("image", "options", "told"),
     [

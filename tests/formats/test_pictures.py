@@ -179,6 +179,14 @@ def test_big_tiff() -> None:
     assert bytes(head) == b"II\x2b\0"  # version 43
 
 
+@pytest.mark.parametrize("window", ["auto", (0, 1)])
+def test_no_window_on_complex(window: Any) -> None:
+    """What is shown of complex values is the caller's to say: no part is left out in silence."""
+    for format_ in (PngFormat(), TiffFormat()):
+        with pytest.raises(EncodeError, match=r"abs\(series\)"):
+            list(format_.write(Image(voxels("c8")), "a", options={"window": window}))
+
+
 def test_tiff_refuses_complex() -> None:
     """Complex voxels are no picture."""
     with pytest.raises(EncodeError, match="complex64"):

@@ -1,7 +1,8 @@
 """Pixel values without what has been written beside the pixels: comments, overlays in spare bits.
 
-Comments become zeros; their number stays, and with it all offsets. What decoders go by stays
-as well. Sources: ITU-T T.81 annex B (JPEG), T.87 annex C (JPEG-LS), T.800 annex A (JPEG 2000).
+Comments become zeros, and so do idle bytes of RLE frames; their number stays, and with it all
+offsets. What decoders go by stays as well. Sources: PS3.5 annex G; ITU-T T.81 annex B (JPEG),
+T.87 annex C (JPEG-LS), T.800 annex A (JPEG 2000).
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..errors import CodecError
 from .fragments import scan_items
 from .inverse import as_bytes, integer_dtype
+from .rle import packed_size, rle_segments
 
 if TYPE_CHECKING:
     from .pixels import PixelLayout
 
-__all__ = ["without_comments", "without_spare_bits"]
+__all__ = ["without_comments", "without_idle_bytes", "without_spare_bits"]
 
-_RLE: Final = "1.2.840.10008.1.2.5"
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 # What is kept of application segments, by how they begin.
 _KNOWN: Final = {b"JFIF\0": 14, b"Adobe": 12, b"mrfx": 5, b"SPIFF\0": 30}
@@ -52,7 +54,41 @@ class _Unknown(Exception):
     """Bytes that are no stream of the kind expected."""
 
 
-def without_comments(value: bytes | memoryview, syntax_uid: str) -> bytes | None:
+def without_idle_bytes(value: bytes | memoryview, layout: PixelLayout) -> bytes | None:
+    """An RLE value up to and with its delimiter; what is between and behind segments is zeros.
+
+    None where the frames cannot be taken apart.
+
+    Raises:
+        DicomError: the items cannot be.
+    """
+    items = scan_items(value)
+    found = bytearray(memoryview(value).cast("B")[: items.end])
+    first = 2 * _HEADER + len(items.table)
+    try:
+        for part, place in zip(items.parts, items.starts, strict=False):
+            start = first + place
+            found[start : start + part.nbytes] = _blank_rle(part, layout)
+    except CodecError:
+        return None
+    return bytes(found)
+
+
+def _blank_rle(frame: memoryview, layout: PixelLayout) -> bytes:
+    """An RLE frame with nothing but its header and what its segments need."""
+    segments = rle_segments(frame, layout.samples * layout.bits_allocated // 8)
+    clean = bytearray(frame.nbytes)
+    header = 4 * (1 + len(segments))
+    clean[:header] = frame[:header]
+    start = frame.nbytes - sum(segment.nbytes for segment in segments)
+    for segment in segments:
+        used = packed_size(segment, layout.rows * layout.columns)
+        clean[start : start + used] = segment[:used]
+        start += segment.nbytes
+    return bytes(clean)
+
+
+def without_comments(value: bytes | memoryview) -> bytes | None:
     """An encapsulated value up to and with its delimiter, comments blanked.
 
     None where the streams in it cannot be taken apart.
@@ -62,8 +98,6 @@ def without_comments(value: bytes | memoryview, syntax_uid: str) -> bytes | None
     """
     items = scan_items(value)
     found = bytearray(memoryview(value).cast("B")[: items.end])
-    if syntax_uid == _RLE:  # has no place for comments
-        return bytes(found)
     joined = bytearray().join(items.parts)
     starts = [0, *accumulate(part.nbytes for part in items.parts)]
     try:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import struct
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import DicomError
+from pydicom.uid import RE_VALID_UID
+
+from ..errors import DicomError, HeaderError
 from ..report import Report
 from .axis_values import without_moments
-from .comments import without_comments, without_spare_bits
+from .comments import without_comments, without_idle_bytes, without_spare_bits
 from .fragments import scan_items
 from .header import Header, Instance
 from .keywords import keyword_for
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Cleaner", "UIDMap", "csa_header", "deidentified"]
 
 _STANDARD: Final = "1.2.840.10008."
+_RLE: Final = "1.2.840.10008.1.2.5"
 _PREAMBLE: Final = 128
 _PATIENT_ID: Final = 0x00100020
 _BURNED_IN: Final = "BurnedInAnnotation"
@@ -63,20 +67,31 @@ class UIDMap:
     known: MutableMapping[str, str] = field(repr=False)
 
     def __call__(self, old: str) -> str:
-        """Those of the standard (classes, syntaxes, well-known frames) stay as they are."""
+        """Those of the standard (classes, syntaxes, well-known frames) stay as they are.
+
+        Raises:
+            HeaderError: what is known is no UID.
+        """
         if not old or old.startswith(_STANDARD):
             return old
-        if old not in self.known:
+        found = self.known.get(old)
+        if found is None:
             digest = hmac.digest(self.seed, old.encode(), hashlib.sha256)
             # 122 bits of it, as a UUID of version 8 (PS3.5 section B.2).
             number = int.from_bytes(digest[:16], "big")
             number = number & ~(0xF << 76) | 8 << 76
-            self.known[old] = f"2.25.{number & ~(0x3 << 62) | 2 << 62}"
-        return self.known[old]
+            found = self.known[old] = f"2.25.{number & ~(0x3 << 62) | 2 << 62}"
+        elif not _is_uid(found):
+            raise HeaderError("uid_map: what it has for a UID of the series is no UID")
+        return found
 
     def pseudonym(self, old: str) -> str:
         """A Patient ID that keeps patients apart; the same for the same, as with UIDs."""
         return f"ANON-{hmac.digest(self.seed, old.encode(), hashlib.sha256).hex()[:16].upper()}"
+
+
+def _is_uid(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 64 and bool(re.fullmatch(RE_VALID_UID, value))
 
 
 def deidentified(volume: Volume, profile: Profile, uids: UIDMap) -> Volume:
@@ -146,7 +161,8 @@ class Cleaner:
         """A pixel value without comments, overlays in unused bits, and what stands behind it."""
         if not syntax.encapsulated:
             return without_spare_bits(encoded, layout, syntax.little)
-        found = without_comments(encoded, syntax.uid)
+        rle = syntax.uid == _RLE
+        found = without_idle_bytes(encoded, layout) if rle else without_comments(encoded)
         if found is None:
             self._opaque = True
             found = bytes(memoryview(encoded)[: scan_items(encoded).end])

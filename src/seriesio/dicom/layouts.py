@@ -57,8 +57,10 @@ class Layouts:
         for name in _SHARED:
             values = sorted({str(getattr(layout, name)) for layout in self.kinds})
             if len(values) > 1:
+                hint = f'; select={{"{_NAMES[name]}": {values[0]}}} picks some of them'
                 raise InconsistentSeriesError(
                     f"instances of the series differ in {_NAMES[name]}: {', '.join(values)}"
+                    f"{hint if values[0].isdecimal() else ''}"
                 )
         colors = sorted({_meaning(layout.photometric) for layout in self.kinds})
         if len(colors) > 1:

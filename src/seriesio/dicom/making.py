@@ -175,6 +175,9 @@ def _given(axes: Axes | None) -> list[str | Axis] | None:
         return None
     if isinstance(axes, str):
         raise ValueError(f"axes= is a list of names, as [{axes!r}]")
+    for axis in axes:
+        if not isinstance(axis, str | Axis):
+            raise ValueError(f"axes= holds names or Axis objects, not {type(axis).__name__}")
     return list(axes)
 
 

@@ -80,6 +80,8 @@ def take_options(
     """
     if on_incomplete not in ("raise", "warn"):
         raise ValueError(f'on_incomplete is "raise" or "warn", not {on_incomplete!r}')
+    if rescale not in (True, False):
+        raise ValueError(f"rescale is True or False, not {rescale!r}")
     if not isinstance(input_order, str):
         raise UnsortableSeriesError(f'input_order is a text, as "time,te", not {input_order!r}')
     own = {name: value for name, value in options.items() if name in _OPTIONS}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import CodecError
 
-__all__ = ["decode_rle", "rle_segments", "unpack_bits"]
+__all__ = ["decode_rle", "packed_size", "rle_segments", "unpack_bits"]
 
 _HEADER = struct.Struct("<16I")
 
@@ -58,6 +58,28 @@ def unpack_bits(segment: memoryview, length: int) -> bytes:
     if len(result) < length:
         raise CodecError(f"an RLE segment yields {len(result)} of {length} bytes")
     return bytes(result[:length])
+
+
+def packed_size(segment: memoryview, length: int) -> int:
+    """How many bytes of a segment its first ``length`` bytes are made of; what follows is idle.
+
+    Raises:
+        CodecError: the segment yields fewer bytes.
+    """
+    source = bytes(segment)
+    position = done = 0
+    while done < length:
+        if position >= len(source):
+            raise CodecError(f"an RLE segment yields {done} of {length} bytes")
+        code = source[position]
+        if code < 128:
+            used = min(code + 1, length - done)
+            position, done = position + 1 + used, done + used
+        elif code > 128:
+            position, done = position + 2, done + 257 - code
+        else:  # no operation
+            position += 1
+    return min(position, len(source))
 
 
 def decode_rle(data: memoryview, cells: NDArray[Any], samples: int) -> None:

@@ -211,8 +211,7 @@ class _Search:
     def _filled(self, names: Sequence[str]) -> Iterator[Grid]:
         """The grids that criteria fill; each criterion alone tries all of its readers."""
         if len(names) > 1:
-            chosen = [self.varying(name) for name in names]
-            several = [sorter for sorter in chosen if sorter is not None]
+            several = self._together(names)
             if len(several) == len(names):
                 yield from self._by_several(several)
         elif self.order.criteria[names[0]].ranked:
@@ -221,6 +220,17 @@ class _Search:
         else:
             yield from self._by_one_time(names[0])
             yield from self._by_exact(self.sorters(names[0]))
+
+    def _together(self, names: Sequence[str]) -> list[Sorter]:
+        """One reader of each criterion, of those that have one."""
+        return [sorter for name in names if (sorter := self._reader(name)) is not None]
+
+    def _reader(self, name: str) -> Sorter | None:
+        """The first reader that finds several values; if the caller has named it, one is enough."""
+        found = self.varying(name)
+        if found is None and self.order.names:
+            return next(iter(self.sorters(name)), None)
+        return found
 
     def _by_exact(self, sorters: Sequence[Sorter]) -> Iterator[Grid]:
         for sorter in sorters:
@@ -237,7 +247,8 @@ class _Search:
         found = exact(sorters, self.slices)
         places = [place for place, sorter in enumerate(sorters) if sorter.timed]
         if found is None and len(places) == 1:
-            found = ranked(sorters, places[0], self.slices)
+            least = 1 if self.order.names else 2
+            found = ranked(sorters, places[0], self.slices, least)
         yield from _some(found)
 
     def _listed(self, names: Sequence[str], *, uneven: bool = False) -> Iterator[Grid]:
@@ -245,8 +256,7 @@ class _Search:
         if len(names) == 1:
             groups = [[sorter] for sorter in self.sorters(names[0])]
         else:
-            chosen = [self.varying(name) for name in names]
-            groups = [[sorter for sorter in chosen if sorter is not None]]
+            groups = [self._together(names)]
         for group in groups:
             if len(group) == len(names):
                 for rank in self.sorters("rank"):

@@ -165,7 +165,10 @@ def load_guest(
     if dtype is not None:
         image = replace(image, array=converted(image.array, dtype, file.name, memory))
     told = replace(
-        report, used=len(file.files), reason=f"a file of format {file.format}", notes=image.notes
+        report,
+        used=len(file.files),
+        reason=f"a file of format {file.format}",
+        notes=(*report.notes, *image.notes),
     )
     return volume_of(image, file.name, told)
 

@@ -154,6 +154,8 @@ def _limits(image: Image, asked: Any) -> tuple[float, float] | None:
     """The values shown black and white; None for values as they are."""
     if asked is None:
         return None
+    if image.array.dtype.kind == "c":
+        raise EncodeError("complex values have no grey: write abs(series), or its real part")
     if isinstance(asked, str) and asked == "auto":
         return window(_Shown(image.array, _spacing(image), image.attributes))
     try:

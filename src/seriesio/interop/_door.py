@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import MissingDependencyError
 
-__all__ = ["package"]
+__all__ = ["expected", "package"]
 
 
 def package(name: str, extra: str) -> Any:
@@ -23,3 +23,16 @@ def package(name: str, extra: str) -> Any:
         raise MissingDependencyError(
             f'this needs {needed}: pip install "seriesio[{extra}]"'
         ) from error
+
+
+def expected(given: Any, kind: type, function: str) -> None:
+    """Say so where something else is given than what a function takes.
+
+    Raises:
+        TypeError: it is none of that kind.
+    """
+    if not isinstance(given, kind):
+        raise TypeError(
+            f"{function} takes a {kind.__module__.partition('.')[0]} {kind.__name__}, "
+            f"not {type(given).__name__}"
+        )

@@ -15,7 +15,7 @@ from ..dicom.sorting import Axis
 from ..errors import DataError, EncodeError
 from ..formats._imaging import image_of
 from ..formats.nifti.axes import place_axes
-from ._door import package
+from ._door import expected, package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,8 +99,11 @@ def from_nibabel(image: Any) -> Volume:
     s, further ones are "dim5" to "dim7".
 
     Raises:
+        TypeError: no image of nibabel's.
         DataError: fewer than two dimensions, or no usable affine.
     """
+    nibabel = package("nibabel", "nibabel")
+    expected(image, nibabel.spatialimages.SpatialImage, "from_nibabel")
     header = image.header
     lengths, times = header.get_xyzt_units() if hasattr(header, "get_xyzt_units") else ("mm", "sec")
     array = np.asanyarray(image.dataobj)

@@ -10,7 +10,7 @@ from ..dicom.bare import bare_volume, placed
 from ..dicom.sorting import Axis
 from ..errors import DataError, EncodeError
 from ..formats._imaging import image_of
-from ._door import package
+from ._door import expected, package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,14 +87,16 @@ def from_sitk(image: Any) -> Volume:
     axis "component"; the fourth dimension is the axis "time", the fifth "dim5".
 
     Raises:
-        DataError: an image without rows and columns.
+        TypeError: no image of SimpleITK's.
+        DataError: a label map.
         MissingDependencyError: SimpleITK is not installed.
     """
     sitk = package("SimpleITK", "sitk")
+    expected(image, sitk.Image, "from_sitk")
+    if "label" in image.GetPixelIDTypeAsString():  # SimpleITK ends the process if asked for them
+        raise DataError("a label map has no voxels; SimpleITK.LabelMapToLabel makes an image of it")
     dimensions, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     array = sitk.GetArrayFromImage(image)
-    if array.ndim < dimensions:
-        raise DataError("an image of labels or the like has no voxels")
     color = components == 3 and array.dtype == np.uint8
     vector = array.ndim > dimensions and not color
     if vector:

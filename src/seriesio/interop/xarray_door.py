@@ -16,7 +16,7 @@ from ..dicom.bare import bare_volume, placed, unplaced
 from ..dicom.geometry import Geometry
 from ..dicom.sorting import Axis
 from ..errors import DataError
-from ._door import package
+from ._door import expected, package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,8 +79,10 @@ def from_xarray(data: Any) -> Volume:
     part; else ``attrs["affine"]`` (LPS, mm) does; else the coordinates' steps are the spacing.
 
     Raises:
+        TypeError: no ``DataArray``.
         DataError: fewer than two dimensions, or coordinates that are no numbers.
     """
+    expected(data, package("xarray", "xarray").DataArray, "from_xarray")
     data = _in_order(data)
     names = [str(name) for name in data.dims]
     color = names[-1] == "rgb"

@@ -273,11 +273,11 @@ def _wants_73(version: Any, voxels: Voxels) -> bool:
     size = len(voxels) * voxels.frame_size
     if version is None:
         return size > _LARGEST
-    if version not in ("5", "7.3"):
+    if version not in ("5", "7.3", 5, 7.3):  # numbers, as the command line has them
         raise EncodeError('version= is "5" or "7.3"')
-    if version == "5" and size > _LARGEST:
+    if version in ("5", 5) and size > _LARGEST:
         raise EncodeError(f"{size} bytes of voxels are too many for a MAT-file of level 5")
-    return bool(version == "7.3")
+    return version in ("7.3", 7.3)
 
 
 def _checked_name(name: Any) -> str:

@@ -87,7 +87,7 @@ def _vector(values: NDArray[np.float64]) -> str:
 
 def _axis_fields(image: Image, measured: bool) -> dict[str, str]:
     further = told_axes(image)[::-1]
-    kinds = ["time" if axis.name == "time" else "list" for axis in further]
+    kinds = ["list"] * len(further)  # not "time": ITK takes that for a dimension of space
     colour = ["RGB-color"] if image.color else []
     fields = {"kinds": " ".join([*colour, "domain", "domain", "domain", *kinds])}
     if further:
