@@ -135,7 +135,10 @@ class Client:
     ) -> Series:
         """Open the one series behind a URL; see :meth:`Series.open`."""
         plan, rest = take_options(input_order, rescale, dtype, on_incomplete, options)
-        opening = self._opening(progress, format, on_incomplete)
+        single = (
+            select is None and not plan.ignore_series_uid and isinstance(url, str | os.PathLike)
+        )
+        opening = self._opening(progress, format, on_incomplete, single=single)
         finish = await self._finishing(template, geometry)
         found = await opening.scan(_as_list(url), rest)
         try:
@@ -177,8 +180,10 @@ class Client:
         progress: ProgressCallback | None,
         format: str | None = None,
         on_incomplete: OnIncomplete = "raise",
+        *,
+        single: bool = False,
     ) -> Opening:
-        defaults = {**self._defaults(), "on_incomplete": on_incomplete}
+        defaults = {**self._defaults(), "on_incomplete": on_incomplete, "single": single}
         workers, told = self._open_workers(), progress or self._progress
         return Opening(workers, self._limits.bytes, told, format, defaults)
 

@@ -28,6 +28,7 @@ _HOP: Final = 0.01
 
 _mostly_python = threading.Lock()
 _shared: RunVar[anyio.CapacityLimiter] = RunVar("seriesio_workers")
+_turn: RunVar[anyio.Lock] = RunVar("seriesio_turn")
 
 
 def default_threads() -> int:
@@ -66,6 +67,16 @@ def _shared_limiter() -> anyio.CapacityLimiter:
         return limiter
 
 
+def _whose_turn() -> anyio.Lock:
+    """The lock of this event loop: who waits for a turn takes no thread meanwhile."""
+    try:
+        return _turn.get()
+    except LookupError:
+        lock = anyio.Lock()
+        _turn.set(lock)
+        return lock
+
+
 class Workers:
     """A limit on threads, and the ways to use them.
 
@@ -91,7 +102,8 @@ class Workers:
 
     async def run_alone(self, function: Callable[..., R], *args: object) -> R:
         """Run a function that is mostly Python in a worker thread, one of its kind at a time."""
-        return await self.run(alone, function, *args)
+        async with _whose_turn():
+            return await self.run(alone, function, *args)
 
     async def map(
         self,

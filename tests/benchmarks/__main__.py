@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from . import chart, report
 from .child import ROOT
@@ -47,6 +48,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--repeat", type=int, default=5, metavar="N", help="runs of each contender (5)")
     add("--quick", action="store_true", help="a fifth of the data")
     add("--json", type=Path, metavar="FILE", help="write every figure of every run")
+    add("--resume", type=Path, metavar="FILE", help="measure no row that is there; add the others")
     add("--write-docs", action="store_true", help="renew docs/benchmarks.md and its chart")
     add("--check", action="store_true", help="exit status 1 if something is not reached")
     add("--data", type=Path, metavar="DIR", help="keep the series there, and use them again")
@@ -56,8 +58,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.repeat < 1:
         parser.error("--repeat must be positive")
-    if options.write_docs and (options.row or options.quick or options.repeat < 5):
-        parser.error("--write-docs needs all rows in full size, at least five runs each")
+    if options.write_docs and (options.row or options.quick):
+        parser.error("--write-docs needs all rows in full size")
     return options
 
 
@@ -67,12 +69,24 @@ def _measure(options: argparse.Namespace, scratch: Path) -> dict[Row, Outcome]:
     sizes = Sizes.quick() if options.quick else Sizes()
     corpus = Corpus(options.data, sizes, options.intercept)
     stage = Stage(corpus, Scratch(scratch / "written"), threads())
+    known = _known(options.resume)
     outcomes = {}
     for row in ROWS:
-        if row.name in (options.row or [row.name]):
+        if row.name not in (options.row or [row.name]):
+            continue
+        if row.name not in known:
             print(f"measuring {row.name}", file=sys.stderr)
-            outcomes[row] = _outcome(row, stage, options, scratch)
+            known[row.name] = _outcome(row, stage, options, scratch).plain()
+            if options.resume:
+                options.resume.write_text(json.dumps(known))
+        outcomes[row] = Outcome.from_plain(known[row.name])
     return outcomes
+
+
+def _known(file: Path | None) -> dict[str, Any]:
+    """What was measured before, by row."""
+    known: dict[str, Any] = json.loads(file.read_text()) if file and file.exists() else {}
+    return known
 
 
 def _outcome(row: Row, stage: Stage, options: argparse.Namespace, scratch: Path) -> Outcome:
@@ -109,9 +123,15 @@ def _publish(
         rows = {row.name: outcome.plain() for row, outcome in outcomes.items()}
         options.json.write_text(json.dumps({**report.plain(table), "rows": rows}, indent=1))
     if options.write_docs:
-        page = report.markdown(table, Sizes(), options.repeat)
+        page = report.markdown(table, Sizes(), _runs(outcomes))
         (ROOT / "docs" / "benchmarks.md").write_text(page)
         chart.draw(ROOT / "docs" / "images" / "benchmarks.svg", outcomes)
+
+
+def _runs(outcomes: Mapping[Row, Outcome]) -> int:
+    """How many runs the row with the fewest has."""
+    samples = [one for outcome in outcomes.values() for one in outcome.samples.values()]
+    return min((len(one.runs) for one in samples), default=0)
 
 
 if __name__ == "__main__":

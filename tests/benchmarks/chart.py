@@ -22,6 +22,14 @@ COLOURS = {
     "SimpleITK": "#6a994e",
     "imagedata": "#edae49",
     "zipfile": "#7768ae",
+    "getscu": "#6a994e",
+    "storescu": "#6a994e",
+    "pynetdicom": "#30638e",
+    "xnatpy": "#edae49",
+    "xnatpy, then imagedata": "#edae49",
+    "curl": "#9aa5b1",
+    "curl, then unpacking": "#9aa5b1",
+    "deflating, then curl": "#9aa5b1",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from .measure import settle
 
-__all__ = ["LAZY", "import_seconds", "in_child", "loaded_early"]
+__all__ = ["LAZY", "import_seconds", "in_child", "lateness", "loaded_early", "peak_bytes"]
 
 ROOT = Path(__file__).resolve().parents[2]
 # What `import seriesio` must not load.
@@ -62,14 +62,14 @@ def _memory(contender: str, paths: Sequence[Path]) -> dict[str, float]:
     """Peak memory of opening, above that of the import."""
     __import__(IMPORTS[contender])
     work = _opener(contender, paths[0])
-    before = _peak_bytes()
+    before = peak_bytes()
     result = work()
-    peak = _peak_bytes() - before
+    peak = peak_bytes() - before
     del result
     return {"peak": float(peak)}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory that this process has held at once.
 
     ``ru_maxrss`` would begin with what the parent held when it started this process.
@@ -99,7 +99,7 @@ def _stall(contender: str, paths: Sequence[Path]) -> dict[str, float]:
     """How late a task wakes up while all ``paths`` are opened side by side."""
     _opener(contender, paths[0])()  # what is imported late is imported now
     settle(len(paths) << 28)
-    return asyncio.run(_lateness(_jobs(contender, paths)))
+    return asyncio.run(lateness(_jobs(contender, paths)))
 
 
 def _jobs(contender: str, paths: Sequence[Path]) -> Callable[[], list[Awaitable[Any]]]:
@@ -121,7 +121,8 @@ def _jobs(contender: str, paths: Sequence[Path]) -> Callable[[], list[Awaitable[
     return jobs
 
 
-async def _lateness(jobs: Callable[[], list[Awaitable[Any]]]) -> dict[str, float]:
+async def lateness(jobs: Callable[[], list[Awaitable[Any]]]) -> dict[str, float]:
+    """How late a task wakes up while these are awaited side by side, and how long that takes."""
     late: list[float] = []
     ticker = asyncio.create_task(_tick(late))
     await asyncio.sleep(10 * TICK)

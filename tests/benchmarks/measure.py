@@ -191,6 +191,10 @@ class Scratch:
         """As :meth:`checked`, for a coroutine."""
         return self.checked(lambda target: _awaited(write, target), check, suffix)
 
+    def measured(self, work: Callable[[Path], Figures], suffix: str = "") -> Callable[[], Figures]:
+        """What ``work(target)`` measures itself; ``size`` as of :meth:`timed`."""
+        return self._with_target(suffix, work)
+
     def _with_target(
         self, suffix: str, measure: Callable[[Path], Figures]
     ) -> Callable[[], Figures]:

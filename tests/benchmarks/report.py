@@ -167,9 +167,9 @@ PAGE = """# Benchmarks
 
 Made by `nox -s bench -- --write-docs`. All contenders do the same work in turn (A B C A B C …),
 after each has been checked once against the voxels that were written; figures are medians of
-{repeat} runs with a warm page cache. A time is that of the call alone; giving its result back is
-not part of it. Before each run a GiB of memory is touched and freed: in a virtual machine, fresh
-pages can cost more than all the reading, and whoever came first would pay for them.
+{repeat} runs or more with a warm page cache. A time is that of the call alone; giving its result
+back is not part of it. Before each run a GiB of memory is touched and freed: in a virtual machine,
+fresh pages can cost more than all the reading, and whoever came first would pay for them.
 
 {machine}
 
@@ -199,4 +199,10 @@ first {compressed} slices of the CT.
 - Stall of the event loop: how late a task wakes up from `asyncio.sleep(0.001)` while eight
   directories are opened at once, each time in a fresh process; the 99th percentile and the maximum
   of each run. imagedata runs in eight threads.
+- Archives: Orthanc and dcmqrscp on the loopback, as they come. *getscu*, *storescu*: DCMTK's
+  programs with `TCP_NODELAY=1`. *pynetdicom*: a C-GET loop that drops the data. *50 ms away*: a
+  line in another process that delays each direction by 25 ms, and each connection by a round trip.
+- XNAT: the stand-in of `seriesio.testing` in another process, all sums made beforehand. *curl*:
+  into a file, then members read or inflated; no CRC, no digests. *xnatpy*: connected before the
+  time starts; it downloads into files, and opens nothing.
 """

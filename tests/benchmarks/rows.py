@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import archive, checks, nifti, ours, peers, planning
+from . import archive, checks, nifti, ours, peers, planning, xnat
 from .child import IMPORTS, import_seconds, in_child, loaded_early
 from .data import Case
 from .measure import Contender, Figures, constant, timed, timed_await
@@ -18,6 +18,7 @@ from .overhead import overheads, small_series
 from .row import OURS, Limit, Row, Stage
 
 __all__ = ["OURS", "ROWS", "Limit", "Row", "Stage"]
+
 
 def _reader(name: str, work: Callable[[], Any], expected: Any) -> Contender:
     return Contender(name, timed(work), lambda: checks.same_voxels(name, work(), expected))
@@ -300,4 +301,5 @@ ROWS: tuple[Row, ...] = (
         (Limit("bound", 1.0, "≤ 0.5 s"),),
     ),
     *archive.ROWS,
+    *xnat.ROWS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -19,10 +20,11 @@ import pytest
 
 from seriesio import Client
 from seriesio.blob import Blob, MemoryBlob
-from seriesio.errors import StoreError
+from seriesio.errors import AssociationError, StoreError
 from seriesio.formats._transcode import transcode
 from seriesio.testing import phantom
 from seriesio.transports._dicom_association import Peer
+from seriesio.transports._dicom_inbound import Destination
 from seriesio.transports._dicom_store import store
 
 Server: TypeAlias = Any  # of conftest.py
@@ -89,6 +91,7 @@ async def test_orthanc(orthanc: Server, syntax: str) -> None:
         same(in_orthanc(orthanc, uid), data)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # what others stored there before
 async def test_dcmqrscp(dcmqrscp: Server) -> None:
     """dcmqrscp, which loses instances that come over two associations at a time, has them all."""
     files = phantom((120, 64, 64), seed=11).files()
@@ -110,6 +113,24 @@ async def test_tls(storescp_tls: Server) -> None:
     kept = in_folder(server.folder / "in")
     for uid, data in by_uid(files).items():
         assert dataset_of(kept[uid]) == dataset_of(data)
+
+
+async def test_tls_without_client_certificate(storescp_tls: Server) -> None:
+    """A peer that asks for a client certificate, and gets none: the error says so."""
+    server = storescp_tls
+    context = ssl.create_default_context(cafile=server.cafile)
+    peer = Peer(server.host, server.port, server.ae_title, ssl_context=context)
+    with pytest.raises(AssociationError, match="client certificate"):
+        await store(blobs_of(phantom((1, 8, 8)).files()), peer, server.url)
+
+
+async def test_orthanc_commits(orthanc: Server) -> None:
+    """Orthanc reports on storage commitment by calling back, in the name that it knows."""
+    known = Destination("MOVE4", orthanc.destinations["MOVE4"])
+    peer = Peer(orthanc.host, orthanc.port, orthanc.ae_title)
+    files = phantom((3, 8, 8), seed=77).files()
+    receipt = await store(blobs_of(files), peer, orthanc.url, commit=True, destination=known)
+    assert receipt.count == 3
 
 
 async def test_real_series(corpus: Path, orthanc: Server) -> None:

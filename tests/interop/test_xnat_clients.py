@@ -1,7 +1,11 @@
-"""The XNAT stand-in before real clients, xnatpy and pyxnat: they list, download and upload."""
+"""The XNAT stand-in before real clients, xnatpy and pyxnat: they list, download and upload.
+
+And ours beside them: what one of them writes, the others read, byte for byte.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import subprocess
@@ -16,8 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from seriesio import Client, Series
 from seriesio.testing import Phantom, XnatServer, phantom
 
 pytestmark = pytest.mark.interop
@@ -360,3 +366,76 @@ def test_pyxnat_makes_uploads_and_deletes(server: XnatServer, url: str, tmp_path
     assert sorted(held[0]) == ["1.dcm", "2.dcm", "3.dcm"]
     assert sorted(held[1].values()) == contents()
     assert server.scans("P", "E2") == {}
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+OURS: dict[str, Any] = {"auth": ("admin", "admin")}
+
+
+def ours(url: str, path: str) -> str:
+    return url.replace("http", "xnat+http", 1) + path
+
+
+def copied(source: str, target: str, **how: Any) -> None:
+    """Ours copies, byte for byte."""
+
+    async def run() -> None:
+        async with Client() as client:
+            if source.startswith("xnat"):
+                await client.copy(source, target, source_options={**OURS, **how})
+            else:
+                await client.copy(source, target, **OURS, **how)
+
+    asyncio.run(run())
+
+
+def upload_by_xnatpy(url: str, folder: Path) -> None:
+    with by_xnatpy(url) as connection:
+        session = connection.projects["P"].subjects["S"].experiments["E"]
+        scan = connection.classes.MrScanData(parent=session, id="5-MR1", type="T2 (fast)")
+        scan.create_resource("DICOM", format="DICOM").upload_dir(folder, method="per_file")
+
+
+def upload_by_pyxnat(url: str, folder: Path) -> None:
+    with by_pyxnat(url) as interface:
+        scan = interface.select.project("P").subject("S").experiment("E").scan("5-MR1")
+        scan.create(scans="xnat:mrScanData")
+        paths = [str(path) for path in sorted(folder.rglob("*.dcm"))]
+        scan.resource("DICOM").put(paths, extract=True)
+
+
+@pytest.mark.parametrize("upload", [upload_by_xnatpy, upload_by_pyxnat])
+def test_what_others_upload_we_read(
+    url: str, tmp_path: Path, upload: Callable[[str, Path], None]
+) -> None:
+    """By a zip and file by file the bytes are theirs; so is the volume."""
+    upload(url, folder_of(tmp_path))
+    for via in ("zip", "files"):
+        target = tmp_path / via
+        copied(ours(url, "/P/S/E/5-MR1"), target.as_uri(), via=via)
+        assert files_below(target) == contents()
+    where = ours(url, "/P/S/E/5-MR1")
+    series = asyncio.run(Series.open(where, **OURS))
+    np.testing.assert_array_equal(series.array, made().array)
+
+
+@pytest.mark.parametrize("via", ["zip", "files", "import"])
+def test_what_we_write_others_read(server: XnatServer, url: str, tmp_path: Path, via: str) -> None:
+    """In each of our ways: both read the same bytes, and what we have said of the scan."""
+    made().save(tmp_path / "made")
+    project, name = "P", str(made().datasets()[0].SeriesNumber)
+    copied((tmp_path / "made").as_uri(), ours(url, "/P/S/N"), via=via, create_parents=True)
+    with by_xnatpy(url) as connection:
+        scan = connection.projects[project].subjects["S"].experiments["N"].scans[name]
+        (tmp_path / "xnatpy").mkdir()
+        scan.download_dir(tmp_path / "xnatpy", verbose=False)
+        assert (scan.quality, scan.frames, scan.series_description) == ("usable", 4, "phantom")
+        assert scan.uid == made().series_uid
+        assert all(file.verify_digest() for file in scan.resources["DICOM"].files.values())
+    with by_pyxnat(url) as interface:
+        scan = interface.select.project(project).subject("S").experiment("N").scan(name)
+        scan.resource("DICOM").get(str(tmp_path), extract=True)
+        assert scan.attrs.get("series_description") == "phantom"
+        assert scan.resource("DICOM").attributes()["format"] == "DICOM"
+    assert files_below(tmp_path / "xnatpy") == files_below(tmp_path / "DICOM") == contents()

@@ -16,15 +16,9 @@ from pynetdicom.status import GENERAL_STATUS, QR_GET_SERVICE_CLASS_STATUS, code_
 
 from seriesio.errors import DicomError
 from seriesio.transports import _dicom_dimse as dimse
-from seriesio.transports._dicom_dimse import (
-    decode_command,
-    decode_elements,
-    encode_elements,
-    is_failure,
-    is_pending,
-    is_warning,
-    status_words,
-)
+from seriesio.transports._dicom_dimse import decode_command
+from seriesio.transports._dicom_elements import decode_elements, encode_elements
+from seriesio.transports._dicom_status import is_failure, is_pending, is_warning, status_words
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"

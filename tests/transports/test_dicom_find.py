@@ -97,12 +97,68 @@ async def listed(archive: DicomArchive, path: str) -> list[Entry]:
         ("/P1/A2", {"1.2.2.1.0"}),
         ("/Q%2F%C3%A4%20%C3%B6/1.2.5", {"1.2.5.1.0"}),
         ("/*/5.6/1", {"1.2.5.1.0"}),
+        ("/*/5.*/1", {"1.2.5.1.0"}),
+        ("/P2/A3/007", {"1.2.4.1.0"}),
     ],
 )
 async def test_reads(archive: DicomArchive, path: str, expected: set[str], roots: str) -> None:
     """Each kind of URL reads the instances that it names, in either information model."""
     archive.faults = Faults(no_study_root=roots == "patient", no_patient_root=roots == "study")
     assert await read(archive, path) == {f"{uid}.dcm" for uid in expected}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/R*", {"1.2.6.1.0", "1.2.7.1.0", "1.2.8.1.0"}),
+        ("/R%2A", {"1.2.7.1.0"}),
+        ("/R%2A/A6/1", {"1.2.7.1.0"}),
+        ("/R%5C*", {"1.2.7.1.0"}),
+        ("/R%3F", {"1.2.6.1.0", "1.2.7.1.0", "1.2.8.1.0"}),
+        ("/R%5C%3F", {"1.2.8.1.0"}),
+        ("/r1", {"1.2.9.1.0"}),
+        ("/%5B1", set()),
+    ],
+)
+async def test_wildcards_as_such(path: str, expected: set[str]) -> None:
+    """Wildcards that are quoted match themselves only; case counts; brackets mean nothing."""
+    with DicomArchive() as archive:
+        for number, patient in enumerate(("R1", "R*", "R?", "r1"), 6):
+            archive.add(made(patient, f"1.2.{number}", "A6", 1, f"1.2.{number}.1"))
+        if not expected:
+            with pytest.raises(NotFoundError):
+                await read(archive, path)
+            return
+        assert await read(archive, path) == {f"{uid}.dcm" for uid in expected}
+
+
+async def test_listed_wildcards() -> None:
+    """The URL of a patient whose ID has a wildcard leads to that patient only."""
+    with DicomArchive() as archive:
+        for number, patient in enumerate(("R1", "R*", "R?"), 6):
+            archive.add(made(patient, f"1.2.{number}", "A6", 1, f"1.2.{number}.1"))
+        for entry in await listed(archive, ""):
+            (study,) = await listed(archive, entry.url.removeprefix(archive.url))
+            assert study.name == {"R1": "1.2.6", "R*": "1.2.7", "R?": "1.2.8"}[entry.name]
+
+
+async def test_single(archive: DicomArchive) -> None:
+    """Where one series is wanted, several of images are told of before any is asked for."""
+    location = parse_location(archive.url + "/P1/1.2.1")
+    source = DicomTransport(location, Workers(), timeouts=PATIENT, single=True)
+    with pytest.raises(AmbiguousSeriesError, match="3 series are there") as caught:
+        _ = [blob async for blob in source.read()]
+    assert len(caught.value.series) == 3
+    assert {one.service for one in archive.requests} == {"C-FIND"}
+
+
+async def test_one_study_of_two_patients() -> None:
+    """A study that an archive tells of twice is read once."""
+    with DicomArchive() as archive:
+        archive.add(made("P1", "1.2.1", "A1", 1, "1.2.1.1", 2))
+        archive.add(made("P2", "1.2.1", "A1", 1, "1.2.1.1", 3)[2:])
+        found = [blob.name async for blob in transport(archive, "/*/1.2.1").read()]
+    assert sorted(found) == [f"1.2.1.1.{number}.dcm" for number in range(3)]
 
 
 async def test_parents(archive: DicomArchive) -> None:

@@ -36,6 +36,12 @@ QUICK = Timeouts(connect=2, association=1, answer=1, idle=0.6, release=0.3)
 COUNT = 10
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries is no pause that a test would have to wait for."""
+    monkeypatch.setattr("seriesio.transports._dicom_session._PAUSE", 0.02)
+
+
 @cache
 def made(syntax: str = EXPLICIT, seed: int = 0) -> Phantom:
     return phantom((COUNT, 24, 16), transfer_syntax=syntax, seed=seed)
@@ -252,8 +258,8 @@ class AfterQuery(DicomTransport):
         (Faults(wrong_uids=2), "another series"),
         (Faults(duplicate_instance=2), "twice"),
         (Faults(extra_instances=1), "more instances than it has announced"),
-        (Faults(abort_after=3), "aborted"),
-        (Faults(close_after=3), "closed"),
+        (Faults(abort_after=0), "aborted"),
+        (Faults(close_after=0), "closed"),
         (Faults(bad_pdu_after=3), "unknown type"),
         (Faults(bad_pdu_after=3, bad_pdu="length"), "4294967295 bytes"),
         (Faults(stall_after=3, stall=20), "did not come in time"),
@@ -268,6 +274,38 @@ async def test_bad_peers(
     with pytest.raises(AssociationError, match=words) as caught:
         await read(source)
     assert f"127.0.0.1:{archive.port} (HERE, called by SERIESIO)" in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [Faults(abort_after=3), Faults(close_after=3)])
+@pytest.mark.parametrize("associations", [1, 2])
+async def test_broken_in_the_middle(
+    archive: DicomArchive, fault: Faults, associations: int
+) -> None:
+    """What has not come when an association breaks is asked for again, and nothing else is."""
+    found = await read(AfterQuery(archive, fault, associations))
+    assert {name.removesuffix(".dcm") for name in found} == {*uids(made())}
+    again = [one for one in archive.requests if one.service == "C-GET"][associations:]
+    assert again
+    assert {one.level for one in again} == {"IMAGE"}
+
+
+async def test_broken_each_time(archive: DicomArchive) -> None:
+    """A peer that breaks off each time is asked four times; the error says how far it came."""
+    with pytest.raises(AssociationError, match="aborted") as caught:
+        await read(AfterQuery(archive, Faults(abort_after=1), 1))
+    assert caught.value.__notes__ == ["4 instances had arrived; it was tried 4×"]
+
+
+async def test_rejected_for_now(archive: DicomArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is rejected for now comes again a little later."""
+    archive.faults = Faults(reject=(2, 3, 2))
+
+    def allow(_: int) -> float:
+        archive.faults = Faults()
+        return 0.0
+
+    monkeypatch.setattr("seriesio.transports._dicom_session.pause", allow)
+    assert len(await read(transport(archive))) == COUNT
 
 
 @pytest.mark.parametrize("corruption", ["cut", "length"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -26,7 +28,8 @@ from seriesio.errors import (
 from seriesio.location import parse_location
 from seriesio.offload import Workers
 from seriesio.testing import DicomArchive, Faults, Phantom, phantom
-from seriesio.transports._dicom_move import Destination, destination_of
+from seriesio.transports._dicom_association import Association, Peer
+from seriesio.transports._dicom_inbound import Destination, destination_of
 from seriesio.transports.dicom import DicomTransport, Timeouts
 
 EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
@@ -141,6 +144,12 @@ async def test_failures(
         await read(transport(archive, ("MOVE", port)))
 
 
+async def test_roles_refused(archive: DicomArchive, port: int) -> None:
+    """An archive that has C-GET, but no role in which it could send, is asked by C-MOVE."""
+    archive.faults = Faults(refuse_roles=True)
+    assert len(await read(transport(archive, ("MOVE", port)))) == COUNT
+
+
 async def test_duplicates_are_refused(archive: DicomArchive, port: int) -> None:
     """An instance that comes twice is refused the second time, and told."""
     archive.faults = Faults(refuse_get=True, duplicate_instance=2)
@@ -209,6 +218,47 @@ async def test_strangers(archive: DicomArchive, port: int) -> None:
     assert "not asked for" in "".join(source.warnings)
 
 
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts of a server and of a client that trusts it."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key)]
+    command += ["-out", str(cert), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key)
+    return server, ssl.create_default_context(cafile=cert)
+
+
+async def test_tls(
+    archive: DicomArchive, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """Instances come over TLS where the destination has a context for it."""
+    archive.add_destination("MOVE", "127.0.0.1", port, tls[1])
+    assert len(await read(transport(archive, ("MOVE", port, tls[0])))) == COUNT
+
+
+async def test_plain_where_tls_is_due(
+    archive: DicomArchive, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """An archive that sends without the TLS that is due is refused, and the error says so."""
+    with pytest.raises(StatusError, match="calls us without the TLS that is due"):
+        await read(transport(archive, ("MOVE", port, tls[0])))
+
+
+def test_tls_where_none_is_due() -> None:
+    """An archive that calls us over TLS, unexpected, is told apart from one that sends nonsense."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address) as far, listener.accept()[0] as near:
+            far.sendall(b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03\x00")  # a ClientHello
+            association = Association(Peer("127.0.0.1", address[1], "HERE"))
+            with closing(association), pytest.raises(AssociationError, match="calls us in TLS"):
+                association.accept(near, lambda _: {})
+
+
 async def test_cancelled(archive: DicomArchive, port: int) -> None:
     """Cancelled at whatever time: the port is free again, no association is left."""
     for wait in range(0, 60, 3):
@@ -221,3 +271,19 @@ def test_destinations() -> None:
     """A destination is text or a pair."""
     assert destination_of(None) is None
     assert destination_of("AET:104") == destination_of(("AET", 104)) == Destination("AET", 104)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["AET", "AET:0", "AET:x", ":104", ("A" * 17, 104), ("A\\B", 104), ("A\n", 104), ("A", 1 << 16)],
+)
+def test_no_destinations(wrong: Any) -> None:
+    """What is no AE title or no port is refused."""
+    with pytest.raises(ValueError, match=r"move_to|AE title"):
+        destination_of(wrong)
+
+
+def test_destination_of_a_client(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """A context that cannot be a server's is refused when it is given."""
+    with pytest.raises(ValueError, match="for servers"):
+        destination_of(("AET", 104, tls[1]))

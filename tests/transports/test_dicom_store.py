@@ -43,9 +43,10 @@ from seriesio.errors import (
 )
 from seriesio.formats._transcode import transcode
 from seriesio.testing import DicomArchive, Faults, phantom
-from seriesio.transports import _dicom_store, _dicom_store_check, _dicom_store_session
+from seriesio.transports import _dicom_session, _dicom_store_check, _dicom_store_session
 from seriesio.transports._dicom_association import Peer, Proposal, Timeouts
 from seriesio.transports._dicom_dimse import Command, decode_command, store_response
+from seriesio.transports._dicom_inbound import Destination
 from seriesio.transports._dicom_meta import parse_meta
 from seriesio.transports._dicom_pdu import Fragment, Pdu, PduReader, fragments
 from seriesio.transports._dicom_pynetdicom import (
@@ -76,7 +77,7 @@ def archive() -> Iterator[DicomArchive]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between tries, so that tests are quick."""
-    monkeypatch.setattr(_dicom_store, "_PAUSE", 0.01)
+    monkeypatch.setattr(_dicom_session, "_PAUSE", 0.01)
     monkeypatch.setattr(_dicom_store_check, "_PAUSE", 0.01)
 
 
@@ -561,6 +562,50 @@ async def test_no_report(
     peer = peer_of(archive, timeouts=Timeouts(answer=0.5, idle=0.5))
     with pytest.raises(AssociationError, match="report on storage commitment"):
         await store(blobs_of(ten), peer, archive.url, commit=True)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+async def test_committed_elsewhere(archive: DicomArchive, ten: Files, port: int) -> None:
+    """A report that comes over an association of its own is heard, in the destination's name."""
+    archive.faults = Faults(report_elsewhere=True)
+    archive.add_destination("HOME", "127.0.0.1", port)
+    known = Destination("HOME", port)
+    await store(blobs_of(ten), peer_of(archive), archive.url, commit=True, destination=known)
+    assert [one.calling for one in archive.associations] == ["SERIESIO", "HOME"]
+    await anyio.to_thread.run_sync(wait_for_the_end, archive)
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+async def test_committed_here(archive: DicomArchive, ten: Files, port: int) -> None:
+    """A destination keeps no report from coming on the association that has asked for it."""
+    known = Destination("HOME", port)
+    await store(blobs_of(ten), peer_of(archive), archive.url, commit=True, destination=known)
+
+
+async def test_not_committed_elsewhere(
+    archive: DicomArchive, ten: Files, forgetful: str, port: int
+) -> None:
+    """What such a report does not commit to is told as ever."""
+    archive.faults = Faults(report_elsewhere=True)
+    archive.add_destination("HOME", "127.0.0.1", port)
+    known = Destination("HOME", port)
+    with pytest.raises(StoreError, match="not committed to: 0x0112") as caught:
+        await store(blobs_of(ten), peer_of(archive), archive.url, commit=True, destination=known)
+    assert [name for name, _ in caught.value.failed] == [forgetful]
+
+
+async def test_no_report_anywhere(archive: DicomArchive, ten: Files, port: int) -> None:
+    """An archive that knows us not as the destination never reports: the wait has its end."""
+    archive.faults = Faults(report_elsewhere=True)
+    peer = peer_of(archive, timeouts=Timeouts(answer=0.6, idle=0.5))
+    known = Destination("HOME", port)
+    with pytest.raises(AssociationError, match="no report on storage commitment came: "):
+        await store(blobs_of(ten), peer, archive.url, commit=True, destination=known)
 
 
 async def test_unverifiable_is_not_sent(archive: DicomArchive, ten: Files) -> None:

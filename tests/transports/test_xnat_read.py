@@ -172,6 +172,19 @@ async def test_accession_ids_and_shares(server: XnatServer) -> None:
     server.share("P", "E", "OTHER", "shared label")
     assert await contents(in_process(server, f"/P/S 1/{accession}/4")) == FILES
     assert await contents(in_process(server, "/OTHER/S 1/shared label/4")) == FILES
+    for path in ("/OTHER", "/OTHER/S 1", "/OTHER/S*", "/OTHER/*/shared*"):
+        found = await contents(in_process(server, path))
+        assert sorted(found.values()) == sorted([*FILES.values(), *ODD.values(), b"f"])
+
+
+async def test_labels_that_look_like_patterns() -> None:
+    """A label that is there is meant, whatever signs it has."""
+    server = XnatServer(users=dict([AUTH]))
+    server.add_scan("P", "[x]", "E?", "4", FILES)
+    server.add_scan("P", "x", "E1", "4", {"other": b"other"})
+    for path in ("/P/[x]/E%3F/4", "/P/[x]", "/P/*/E%3F"):
+        found = await contents(in_process(server, path))
+        assert sorted(found.values()) == sorted(FILES.values())
 
 
 @pytest.mark.parametrize(

@@ -259,39 +259,6 @@ async def test_taken(server: XnatServer) -> None:
     assert await in_process(server).taken() == frozenset()
 
 
-# --- the import service -----------------------------------------------------------------------
-
-
-async def test_import(server: XnatServer) -> None:
-    """Through the import service: the receipt says where the session landed."""
-    transport = in_process(server, "/P/S 1/new", via="import", create_parents=True)
-    receipt = await transport.write(given(FILES))
-    assert receipt.url == "xnat://xnat.test/P/S%201/new"
-    assert sorted(server.files("P", "new", "7").values()) == sorted(FILES.values())
-    assert server.prearchive == ()
-
-
-async def test_import_into_the_prearchive(server: XnatServer) -> None:
-    """Where it stays until somebody archives it."""
-    transport = in_process(server, "/P/S 1/new", via="import", import_to="prearchive")
-    receipt = await transport.write(given(FILES))
-    assert [receipt.url] == ["https://xnat.test/data" + path for path in server.prearchive]
-
-
-async def test_import_needs_the_experiment(server: XnatServer) -> None:
-    """A new session is made only if one says so."""
-    error = await raised(in_process(server, "/P/S 1/new", via="import"), given(FILES))
-    assert "experiment 'new'" in str(error)
-
-
-async def test_import_into_a_session(server: XnatServer) -> None:
-    """A session that is there is refused, or added to."""
-    error = await raised(in_process(server, via="import"), given(FILES))
-    assert isinstance(error, TransportError)
-    await in_process(server, via="import", merge="append").write(given(FILES))
-    assert len(server.files("P", "E", "7")) == 8
-
-
 # --- what goes wrong --------------------------------------------------------------------------
 
 
@@ -351,7 +318,7 @@ async def test_failures(
     server: XnatServer, opened: Opener, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upload that is refused, ignored or stored wrongly: an error, and nothing is left."""
-    monkeypatch.setattr("seriesio.transports._xnat_write._LOOKS", (0.0, 0.01))
+    monkeypatch.setattr("seriesio.transports._xnat_holdings._LOOKS", (0.0, 0.01))
     server.faults = FAULTS[fault]
     error = await raised(opened(E, retries=1), given(FILES))
     assert isinstance(error, TransportError)
@@ -382,7 +349,7 @@ async def test_what_could_not_be_removed(
     server: XnatServer, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that lets us write but not delete: the error says what is left."""
-    monkeypatch.setattr("seriesio.transports._xnat_write._LOOKS", (0.0, 0.01))
+    monkeypatch.setattr("seriesio.transports._xnat_holdings._LOOKS", (0.0, 0.01))
     server.add_user("member", "m", roles={"P": "member"})
     server.faults = XnatFaults(wrong_digests=True)
     error = await raised(opened(E, auth=("member", "m"), retries=0), given(FILES))

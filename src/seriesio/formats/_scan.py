@@ -14,7 +14,6 @@ from ..blob import read_fully
 from ..dicom.part10 import MoreNeeded, NoDicomError, Parsed, parse
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError, TooLargeError, TruncatedError
-from ..offload import alone
 from ._heads import Heads, lay_out
 
 if TYPE_CHECKING:
@@ -114,10 +113,10 @@ def begin(pending: Batch, found: Scanned) -> Reading:
 
 
 def finish(reading: Reading) -> Batch:
-    """Walk the heads that were read; what is still to be scanned."""
+    """Walk the heads that were read, mostly in Python; what is still to be scanned."""
     found, heads, template = reading.found, reading.heads, reading.template
     if heads is not None and template is not None:
-        alone(_walk_all, heads, template, found)
+        _walk_all(heads, template, found)
         found.groups[:] = [(heads.compacted(group), rows) for group, rows in found.groups]
     return reading.rest
 

@@ -44,7 +44,7 @@ async def scan(
     try:
         listed, left = await _listed(blobs, workers, Arrivals(memory), scanned)
         if 0 < len(left) <= _FEW:
-            scanned.append(await workers.run(scan_batch, left))
+            scanned.append(await workers.run_alone(scan_batch, left))
         elif left:
             scanned.append(Scanned())
             await _fill(left, scanned[-1], workers, progress)
@@ -72,18 +72,20 @@ async def _listed(
         listed.append(blob)
         size += blob.size if received else 0
         if size >= _ARRIVING:
-            scanned.append(await workers.run(_settled, waiting, arrivals))
+            await _settle(waiting, arrivals, scanned, workers)
             waiting, size = [], 0
     if waiting:
-        scanned.append(await workers.run(_settled, waiting, arrivals))
+        await _settle(waiting, arrivals, scanned, workers)
     return listed, left
 
 
-def _settled(batch: Batch, arrivals: Arrivals) -> Scanned:
+async def _settle(
+    batch: Batch, arrivals: Arrivals, scanned: list[Scanned], workers: Workers
+) -> None:
     """Scan what has arrived, and give its pixels their place."""
-    found = scan_batch(batch)
-    arrivals.settle(found.groups, dict(batch))
-    return found
+    found = await workers.run_alone(scan_batch, batch)
+    scanned.append(found)
+    await workers.run(arrivals.settle, found.groups, dict(batch))
 
 
 async def _fill(
@@ -98,7 +100,7 @@ async def _fill(
             for start in range(0, len(reading), _PART)
         ]
         await workers.map(reading.fill, parts)
-        pending = await workers.run(finish, reading)
+        pending = await workers.run_alone(finish, reading)
         if pending:
             _tell(progress, len(pending), total)
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.presentation import build_context, build_role
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from ._archive_holdings import Holdings
+    from ._archive_service import Destination
 
-__all__ = ["commitment", "report"]
+__all__ = ["commitment", "report", "report_to"]
 
 _CLASS: Final = "1.2.840.10008.1.20.1"
 _INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # the well-known one
@@ -50,6 +53,33 @@ def _reference(item: Dataset, reason: int = 0) -> Dataset:
     if reason:
         made.FailureReason = reason
     return made
+
+
+def report_to(
+    title: str, requestor: str, destination: Destination, kind: int, information: Dataset
+) -> None:
+    """Send the report over an association of its own, if that can be had. Blocks.
+
+    Args:
+        title: of the archive.
+        requestor: the AE title of who has asked, which is called.
+        destination: where that is.
+        kind, information: event type and event information.
+    """
+    entity = ApplicationEntity(title)
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = _PATIENCE
+    context = destination.ssl_context
+    association = entity.associate(
+        destination.host,
+        destination.port,
+        [build_context(_CLASS)],
+        requestor,
+        ext_neg=[build_role(_CLASS, scp_role=True)],
+        tls_args=None if context is None else (context, destination.host),
+    )
+    if association.is_established:
+        association.send_n_event_report(information, kind, _CLASS, _INSTANCE)
+        association.release()
 
 
 def report(association: Association, kind: int, information: Dataset) -> None:

@@ -37,6 +37,8 @@ class Faults:
     """Presentation contexts of these services (of a requestor that wants to store) are refused."""
     no_study_root: bool = False
     no_patient_root: bool = False
+    report_elsewhere: bool = False
+    """Storage commitment is reported over an association with the destination of that title."""
     refused_syntaxes: frozenset[str] = frozenset()
     """Transfer syntax UIDs that are never accepted."""
     max_pdu: int | None = None

@@ -13,7 +13,7 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 
 from ..errors import SeriesIOError, TooLargeError
-from ._archive_commitment import commitment, report
+from ._archive_commitment import commitment, report, report_to
 from ._archive_contexts import ROOTS, outgoing
 from ._archive_faults import Faults
 from ._archive_match import QueryError
@@ -23,6 +23,7 @@ from ._archive_send import Sender, parcel
 from ._archive_wire import after_answer, replace_sender
 
 if TYPE_CHECKING:
+    from pynetdicom.association import Association
     from pynetdicom.events import Event
 
     from ._archive_associations import Associations
@@ -230,15 +231,23 @@ class Service:
     # --- storage commitment ---------------------------------------------------------------
 
     def on_action(self, event: Event) -> tuple[int, Dataset | None]:
-        """N-ACTION of storage commitment: the report follows on the same association."""
+        """N-ACTION of storage commitment: the report follows on the same association, or not."""
         transaction, kind, told = commitment(event.action_information, self.holdings)
         self._note(event, "N-ACTION", instance=transaction)
         if event.action_type != 1 or not transaction:
             return 0x0112, None
-        thread = threading.Thread(target=report, args=(event.assoc, kind, told), daemon=True)
+        thread = threading.Thread(target=self._report, args=(event.assoc, kind, told), daemon=True)
         self._reporters.append(thread)
         after_answer(event.assoc, thread.start)
         return _SUCCESS, None
+
+    def _report(self, association: Association, kind: int, told: Dataset) -> None:
+        if not self.faults.report_elsewhere:
+            report(association, kind, told)
+            return
+        requestor = association.requestor.ae_title
+        if (destination := self.destinations.get(requestor)) is not None:
+            report_to(self.title, requestor, destination, kind, told)
 
 
 def _refusal(error: QueryError) -> Dataset:

@@ -1,20 +1,19 @@
-"""Making, changing, sharing and deleting projects, subjects, experiments, scans and resources."""
+"""Making, changing and sharing projects, subjects, experiments, scans and resources."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 from ._xnat_archive import Archive, Owner
 from ._xnat_http import Answer, Refusal, Request, text
-from ._xnat_model import Experiment, Project, Resource, Scan, Subject
+from ._xnat_model import Project, Resource, Scan
 from ._xnat_paths import Finder, Found, Target
-from ._xnat_sessions import may_delete, may_edit, sees
+from ._xnat_sessions import may_edit, sees
 from ._xnat_upload import read_uploads, store
 
-__all__ = ["delete", "put_item", "put_resource", "share", "upload"]
+__all__ = ["NO_RIGHT", "editable", "owner_of", "put_item", "put_resource", "share", "upload"]
 
 _CONTROLS: Final = frozenset(
     {
@@ -31,7 +30,7 @@ _BASES: Final = {
 _GENERAL: Final = frozenset(
     {"xnat:experimentData", "xnat:subjectAssessorData", "xnat:subjectData", "xnat:projectData"}
 )
-_NO_RIGHT: Final = "Specified user account has insufficient privileges for this project"
+NO_RIGHT: Final = "Specified user account has insufficient privileges for this project"
 
 
 def fields_of(query: Mapping[str, str], xsi_type: str) -> dict[str, str]:
@@ -62,7 +61,7 @@ def put_item(finder: Finder, target: Target, request: Request) -> Answer:
     if target.kind == "projects":
         return _put_project(finder, target.text("projects"), request)
     found = finder.chain(target)
-    project = _editable(finder, found)
+    project = editable(finder, found)
     if target.kind == "scans":
         return _put_scan(finder, target, found, request)
     if target.kind == "experiments":
@@ -70,7 +69,7 @@ def put_item(finder: Finder, target: Target, request: Request) -> Answer:
     return _put_subject(finder.archive, target, project, found, request)
 
 
-def _editable(finder: Finder, found: Found) -> Project:
+def editable(finder: Finder, found: Found) -> Project:
     """The project of what was found; 403 if the user may change nothing there."""
     item = found.experiment or found.subject
     name = found.project.id if found.project else item.project if item else ""
@@ -78,7 +77,7 @@ def _editable(finder: Finder, found: Found) -> Project:
     if project is None:
         raise Refusal(404, "Unable to find the specified item")
     if not may_edit(finder.user, project):
-        raise Refusal(403, _NO_RIGHT)
+        raise Refusal(403, NO_RIGHT)
     return project
 
 
@@ -87,7 +86,7 @@ def _put_project(finder: Finder, name: str, request: Request) -> Answer:
     allowed = may_edit(finder.user, found) if found else finder.user.admin
     if not allowed:
         hidden = found is not None and not sees(finder.user, found)
-        raise Refusal(404 if hidden else 403, _NO_RIGHT)
+        raise Refusal(404 if hidden else 403, NO_RIGHT)
     project = finder.archive.make_project(name)
     project.fields.update(fields_of(request.query, "xnat:projectData"))
     return text(name)
@@ -149,10 +148,10 @@ def share(finder: Finder, target: Target, request: Request) -> Answer:
     item = found.experiment or found.subject
     if item is None:
         raise Refusal(404)
-    _editable(finder, found)
+    editable(finder, found)
     other = finder.project(target.text("shares"))
     if not may_edit(finder.user, other):
-        raise Refusal(403, _NO_RIGHT)
+        raise Refusal(403, NO_RIGHT)
     if request.method == "DELETE":
         item.shares.pop(other.id, None)
     elif other.id in (item.project, *item.shares):
@@ -171,8 +170,8 @@ def put_resource(finder: Finder, target: Target, request: Request) -> Answer:
     Raises:
         Refusal: 403, 404; 409, it is there already.
     """
-    found, owner = _owner(finder, target)
-    _editable(finder, found)
+    found, owner = owner_of(finder, target)
+    editable(finder, found)
     label = target.text("resources")
     if label in owner.resources:
         raise Refusal(409, "Specified resource already exists.")
@@ -198,7 +197,7 @@ def _folder(archive: Archive, found: Found, owner: Owner, label: str) -> Path | 
     return archive.folder(*names)
 
 
-def _owner(finder: Finder, target: Target) -> tuple[Found, Owner]:
+def owner_of(finder: Finder, target: Target) -> tuple[Found, Owner]:
     """The one item whose resources a path means: nothing falls back where something is written."""
     found = finder.chain(target)
     finder.require(target, found)
@@ -218,87 +217,16 @@ async def upload(finder: Finder, target: Target, request: Request) -> Answer:
     Raises:
         Refusal: 400, 404, 413, 500.
     """
-    found, owner = _owner(finder, target)
+    found, owner = owner_of(finder, target)
     name = target.text("files")
     uploads = await read_uploads(request, name)
     if not all(all(one.name.split("/")) for one in uploads):
         raise Refusal(400, "a file needs a name")
     try:
-        _editable(finder, found)
+        editable(finder, found)
     except Refusal:
         return text()
     label = target.text("resources")
     named = [one for one in owner.resources.values() if label in (one.label, str(one.number))]
     resource = named[0] if named else _make_resource(finder.archive, found, owner, label, request)
     return store(finder.archive, resource, uploads, request)
-
-
-# --- deleting -------------------------------------------------------------------------------------
-
-
-def delete(finder: Finder, target: Target, request: Request) -> Answer:
-    """Delete what a path names.
-
-    Raises:
-        Refusal: 400, 403, 404.
-    """
-    if target.kind == "files":
-        return _delete_files(finder, target)
-    if target.kind == "resources":
-        return _delete_resource(finder, target)
-    found = finder.item(target)
-    _deletable(finder, found)
-    archive, experiment, disk = finder.archive, found.experiment, request.flag("removeFiles")
-    if target.kind == "scans" and experiment is not None:
-        archive.remove_scan(experiment, found.scans[0].id, disk=disk)
-    elif target.kind == "experiments" and experiment is not None:
-        _delete_here(finder, found, experiment, disk)
-    elif target.kind == "subjects" and found.subject is not None:
-        _delete_here(finder, found, found.subject, disk)
-    elif target.kind == "projects" and found.project is not None:
-        _delete_project(archive, found.project, disk)
-    return text()
-
-
-def _deletable(finder: Finder, found: Found) -> None:
-    if not may_delete(finder.user, _editable(finder, found)):
-        raise Refusal(403, _NO_RIGHT)
-
-
-def _delete_here(finder: Finder, found: Found, item: Subject | Experiment, disk: bool) -> None:
-    """Delete an item; in a project that it is only shared into, take back that."""
-    if found.project is not None and found.project.id != item.project:
-        item.shares.pop(found.project.id, None)
-    elif isinstance(item, Experiment):
-        finder.archive.remove_experiment(item, disk=disk)
-    else:
-        finder.archive.remove_subject(item, disk=disk)
-
-
-def _delete_project(archive: Archive, project: Project, disk: bool) -> None:
-    for subject in [one for one in archive.subjects.values() if one.project == project.id]:
-        archive.remove_subject(subject, disk=disk)
-    del archive.projects[project.id]
-
-
-def _delete_resource(finder: Finder, target: Target) -> Answer:
-    found, owner = _owner(finder, target)
-    _deletable(finder, found)
-    wanted = target.text("resources").split(",")
-    for one in list(owner.resources.values()):
-        if one.label in wanted or str(one.number) in wanted:
-            finder.archive.remove_resource(owner.resources, one.label)
-    return text()
-
-
-def _delete_files(finder: Finder, target: Target) -> Answer:
-    found, owner = _owner(finder, target)
-    _deletable(finder, found)
-    label, path = target.text("resources"), unquote(target.names.get("files", ""))
-    held = [one for one in owner.resources.values() if label in (one.label, str(one.number))]
-    if not held:
-        raise Refusal(400, "Unable to find the specified resource")
-    if path not in held[0].files:
-        raise Refusal(404, "File not found")
-    finder.archive.remove_file(held[0], path)
-    return text()

@@ -8,7 +8,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from ._xnat_archive import Archive
-from ._xnat_create import delete, put_item, put_resource, share, upload
+from ._xnat_create import put_item, put_resource, share, upload
+from ._xnat_delete import delete
 from ._xnat_download import files_answer
 from ._xnat_faults import XnatFaults
 from ._xnat_http import LOGIN_PAGE, Answer, Refusal, Request, html, json_answer, text

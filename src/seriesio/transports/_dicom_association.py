@@ -8,6 +8,7 @@ any time: whatever the owner waits for ends with an error.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from ._dicom_pdu import (
     Pdu,
     fragments,
 )
-from ._dicom_peer import Peer, Timeouts, connect
+from ._dicom_peer import Peer, Timeouts, accept_from, connect
 from ._dicom_pynetdicom import (
     Answer,
     Context,
@@ -38,7 +39,7 @@ from ._dicom_pynetdicom import (
     encode_accept,
     encode_request,
 )
-from ._dicom_wire import Wire, WireClosed
+from ._dicom_wire import WireClosed
 from ._dicom_words import result_words
 
 __all__ = [
@@ -145,19 +146,24 @@ class Association(Channel):
         self,
         connection: socket.socket,
         choose: Callable[[Request], Mapping[int, Context] | None],
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         """Be asked for an association, over a connection that a peer has made.
 
-        ``choose`` says which contexts are accepted; None rejects the association.
+        ``choose`` says which contexts are accepted; None rejects the association. With
+        ``ssl_context`` it has to come over TLS.
 
         Raises:
             AssociationError: nothing sensible came, or it was rejected.
         """
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._wire = Wire(connection)
-        self._wire.ready()
+        accept_from(self.peer, connection, ssl_context, self._keep)
         self._wait(self.peer.timeouts.association)
-        pdu = self._event("a request for an association")
+        try:
+            pdu = self._event("a request for an association")
+        except AssociationError as error:
+            if ssl_context is None and self._reader.begins_with(_SIGNATURES):
+                self._fail("calls us in TLS (move_to=(AET, port, SSLContext) takes that)")
+            raise error
         if isinstance(pdu, Fragment):
             self._fail("sends data before it has asked for an association")
         if pdu.kind != A_ASSOCIATE_RQ:
@@ -306,7 +312,8 @@ class Association(Channel):
             size += len(event.data)
             if size > limit:
                 what = "command set" if command else "data set"
-                raise TooLargeError(f"{self.peer}: a {what} of more than {limit} bytes")
+                kind = AssociationError if limit < self._instance_limit else TooLargeError
+                raise kind(f"{self.peer}: a {what} of more than {limit} bytes")
             pieces.append(event.data)
             tiny += len(event.data) < _TINY
             if tiny == _MOST_TINY:

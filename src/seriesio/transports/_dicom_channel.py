@@ -21,14 +21,18 @@ from ._dicom_pdu import (
 )
 from ._dicom_peer import Peer
 from ._dicom_wire import Wire, WireClosed
-from ._dicom_words import abort_words, rejection_words
+from ._dicom_words import abort_words, alert_words, rejection_words
 
-__all__ = ["MAX_PDU", "Buffer", "Channel"]
+__all__ = ["MAX_PDU", "BrokenError", "Buffer", "Channel"]
 
 MAX_PDU: Final = 1 << 20  # bytes of a P-DATA-TF that we take: fewer and larger ones cost less
 _PROGRESS: Final = 1 << 16  # bytes that count as a sign of life; a dripping peer is none
 
 Buffer: TypeAlias = "memoryview | bytes"
+
+
+class BrokenError(AssociationError):
+    """The peer has ended an association in the middle: another one may do better."""
 
 
 class Channel:
@@ -144,21 +148,27 @@ class Channel:
         raise AssociationError(f"{self.peer}: {how}: {awaited} did not come in time")
 
     def _gone(self, error: Exception | None) -> NoReturn:
-        how = "was aborted" if self._aborted else "has ended: the peer closed the connection"
-        raise AssociationError(f"{self.peer}: the association {how}") from error
+        if self._aborted:
+            raise AssociationError(f"{self.peer}: the association was aborted") from error
+        told = alert_words(error)
+        raise BrokenError(
+            f"{self.peer}: the association has ended: the peer closed the connection{told}"
+        ) from error
 
     def _unexpected(self, pdu: Pdu) -> NoReturn:
         """Whatever comes in place of data ends the association."""
         if pdu.kind == A_ABORT:
             self._established = False
             source, reason = pdu.body[2:4]
-            self._fail(f"aborted the association ({abort_words(source, reason)})")
+            raise BrokenError(
+                f"{self.peer}: aborted the association ({abort_words(source, reason)})"
+            )
         if pdu.kind == A_ASSOCIATE_RJ:
             self._reject(pdu)
         if pdu.kind == A_RELEASE_RQ:
             self._transmit([RELEASE_RP])
             self._established, self._released = False, True
-            self._fail("released the association before it was done")
+            raise BrokenError(f"{self.peer}: released the association before it was done")
         self._fail(f"sends a PDU of type 0x{pdu.kind:02X} where none may come")
 
     def _fail(self, what: str) -> NoReturn:

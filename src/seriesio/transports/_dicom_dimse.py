@@ -1,18 +1,14 @@
-"""DIMSE messages: command sets, identifiers, and what a status means; pure, no I/O.
-
-Command sets (PS3.7 section 6.3) and identifiers are flat lists of elements in Implicit VR Little
-Endian; they are read and written here without a dataset in between.
-"""
+"""DIMSE messages: the command sets that we send and receive (PS3.7 section 6.3); pure, no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final
 
 from ..errors import DicomError
+from ._dicom_elements import Elements, decode_elements, encode_elements
 
 __all__ = [
     "C_CANCEL_RQ",
@@ -26,25 +22,16 @@ __all__ = [
     "RESPONSE",
     "SUCCESS",
     "Command",
-    "Elements",
     "cancel_request",
     "decode_command",
-    "decode_elements",
     "echo_request",
     "echo_response",
-    "encode_elements",
     "find_request",
     "get_request",
-    "is_failure",
-    "is_pending",
-    "is_warning",
     "move_request",
-    "status_words",
     "store_request",
     "store_response",
 ]
-
-Elements: TypeAlias = "dict[int, bytes]"
 
 C_STORE_RQ: Final = 0x0001
 C_GET_RQ: Final = 0x0010
@@ -76,9 +63,6 @@ _ORIGINATOR: Final = 0x00001031
 _ELEMENT: Final = Struct("<HHI")
 _US: Final = Struct("<H")
 _UL: Final = Struct("<I")
-_UNDEFINED: Final = 0xFFFFFFFF
-_ITEM_END, _SEQUENCE_END = 0xFFFEE00D, 0xFFFEE0DD
-_DEEPEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,55 +90,6 @@ class Command:
     failed: int | None = None
     warning: int | None = None
     originator: int | None = None
-
-
-def decode_elements(data: bytes) -> Elements:
-    """Tag → value of the elements at the top of an Implicit VR Little Endian data set.
-
-    Sequences are passed over: their value is empty.
-
-    Raises:
-        DicomError: it ends in the middle of an element, or is nested too deeply.
-    """
-    found: Elements = {}
-    place, end = 0, len(data)
-    while place < end:
-        tag, size, place = _header(data, place)
-        if size == _UNDEFINED:
-            found[tag], place = b"", _after_sequence(data, place, 0)
-            continue
-        found[tag] = data[place : place + size]
-        place += size
-        if place > end:
-            raise DicomError("a data set of the peer ends in the middle of an element")
-    return found
-
-
-def _header(data: bytes, place: int) -> tuple[int, int, int]:
-    if place + 8 > len(data):
-        raise DicomError("a data set of the peer ends in the middle of an element")
-    group, element, size = _ELEMENT.unpack_from(data, place)
-    return group << 16 | element, size, place + 8
-
-
-def _after_sequence(data: bytes, place: int, depth: int) -> int:
-    """Where a sequence or item of undefined length ends."""
-    if depth > _DEEPEST:
-        raise DicomError("a data set of the peer is nested too deeply")
-    while True:
-        tag, size, place = _header(data, place)
-        if tag in (_SEQUENCE_END, _ITEM_END):
-            return place
-        place = _after_sequence(data, place, depth + 1) if size == _UNDEFINED else place + size
-
-
-def encode_elements(elements: Mapping[int, bytes]) -> bytes:
-    """A data set in Implicit VR Little Endian; values of odd length are not padded here."""
-    pieces = ((_ELEMENT.pack(t >> 16, t & 0xFFFF, len(v)), v) for t, v in sorted(elements.items()))
-    return b"".join(chain.from_iterable(pieces))
-
-
-# --- command sets -----------------------------------------------------------------------------
 
 
 def decode_command(data: bytes) -> Command:
@@ -256,91 +191,3 @@ def store_response(message: int, sop_class: str, sop_instance: str, status: int)
 def cancel_request(message: int) -> bytes:
     """C-CANCEL-RQ of a C-FIND, C-GET or C-MOVE (PS3.7 table 9.3-5)."""
     return _command(C_CANCEL_RQ, False, {_ANSWERED: message})
-
-
-# --- status -----------------------------------------------------------------------------------
-
-_STORED_WORDS: Final = {
-    0xB000: "stored, with data elements coerced",
-    0xB006: "stored, with elements discarded",
-    0xB007: "stored, though the data set does not match the SOP class",
-}
-_RETRIEVE_WORDS: Final = {
-    0xA701: "refused: out of resources, the matches cannot be counted",
-    0xA702: "refused: out of resources, the sub-operations cannot be performed",
-    0xA801: "refused: the move destination is unknown to the peer",
-    0xAA00: "failed: none of the frames asked for were found in the SOP instance",
-    0xAA01: "failed: a new object cannot be made for this SOP class",
-    0xAA02: "failed: frames cannot be extracted",
-    0xAA03: "failed: a time-based request for something not time-based",
-    0xAA04: "failed: the request is invalid",
-    0xB000: "complete, with one or more sub-operations failed or warned of",
-}
-# PS3.7 annex C.
-_COMMON_WORDS: Final = {
-    0x0000: "success",
-    0x0105: "no such attribute",
-    0x0106: "invalid attribute value",
-    0x0107: "attribute list error",
-    0x0110: "processing failure",
-    0x0111: "duplicate SOP instance",
-    0x0112: "no such object instance",
-    0x0113: "no such event type",
-    0x0114: "no such argument",
-    0x0115: "invalid argument value",
-    0x0116: "attribute value out of range",
-    0x0117: "invalid object instance",
-    0x0118: "no such SOP class",
-    0x0119: "class and instance conflict",
-    0x0120: "missing attribute",
-    0x0121: "missing attribute value",
-    0x0122: "refused: SOP class not supported",
-    0x0123: "no such action type",
-    0x0124: "refused: not authorized",
-    0x0210: "duplicate invocation",
-    0x0211: "unrecognized operation",
-    0x0212: "mistyped argument",
-    0x0213: "resource limitation",
-    0xFE00: "cancelled",
-    0xFF00: "pending",
-    0xFF01: "pending, with optional keys not supported",
-}
-
-
-def status_words(status: int, field: int = 0) -> str:
-    """A status as "0xA700 (refused: out of resources)".
-
-    The words are those of PS3.7 annex C and PS3.4 sections B.2.3 and C.4, shortened.
-
-    Args:
-        status: what a response says.
-        field: the request that it answers; some statuses mean one thing or another.
-    """
-    own = _STORED_WORDS if field & ~RESPONSE == C_STORE_RQ else _RETRIEVE_WORDS
-    words = own.get(status) or _COMMON_WORDS.get(status) or _range_words(status)
-    return f"0x{status:04X} ({words})"
-
-
-def _range_words(status: int) -> str:
-    if status & 0xFF00 == 0xA700:
-        return "refused: out of resources"
-    if status & 0xFF00 == 0xA900:
-        return "the data set or identifier does not match the SOP class"
-    if status & 0xF000 == 0xC000:
-        return "cannot understand, or unable to process"
-    return "warning" if is_warning(status) else "a status that no service knows"
-
-
-def is_pending(status: int) -> bool:
-    """More responses follow."""
-    return status in (PENDING, 0xFF01)
-
-
-def is_warning(status: int) -> bool:
-    """It was done, though not quite as asked for (PS3.7 section C.3)."""
-    return status & 0xF000 == 0xB000 or status in (0x0001, 0x0107, 0x0116)
-
-
-def is_failure(status: int) -> bool:
-    """It was not done."""
-    return not (status == SUCCESS or is_pending(status) or is_warning(status))

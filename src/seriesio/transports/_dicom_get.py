@@ -5,10 +5,7 @@ Blocking, for the thread that owns the association.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ..errors import AssociationError, UnsupportedByPeerError
@@ -19,21 +16,21 @@ from ._dicom_dimse import (
     RESPONSE,
     SUCCESS,
     Command,
-    decode_elements,
     get_request,
-    is_pending,
-    status_words,
     store_response,
 )
-from ._dicom_find import IMPLICIT, SERIES, SOP_INSTANCE, STUDY, identifier, is_uid
+from ._dicom_elements import decode_elements
+from ._dicom_jobs import Outcome
 from ._dicom_pynetdicom import MOST_CONTEXTS
+from ._dicom_query import IMPLICIT, SERIES, SOP_INSTANCE, STUDY, identifier, is_uid
+from ._dicom_status import is_pending
 
 if TYPE_CHECKING:
     from ._dicom_association import Association, Message
-    from ._dicom_find import FoundSeries
     from ._dicom_intake import Intake
+    from ._dicom_jobs import Job, Queue
 
-__all__ = ["COMMON_CLASSES", "Job", "Outcome", "Queue", "get_session", "query_of", "storage"]
+__all__ = ["COMMON_CLASSES", "get_session", "outcome_of", "query_of", "storage"]
 
 PATIENT_ROOT: Final = "1.2.840.10008.5.1.4.1.2.1.3"
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -89,63 +86,6 @@ COMMON_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.4.4",  # legacy converted enhanced MR
     "1.2.840.10008.5.1.4.1.1.4.3",  # enhanced MR colour
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Instances of one series to ask for with one request; no UIDs: the whole series."""
-
-    series: FoundSeries
-    uids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a peer has said at the end of a request.
-
-    Attributes:
-        job: what was asked for.
-        status: of the last response.
-        failed: UIDs of instances that it could not send.
-        failures, warnings: how many sub-operations it has counted as such.
-    """
-
-    job: Job
-    status: int
-    failed: tuple[str, ...] = ()
-    failures: int = 0
-    warnings: int = 0
-
-    @property
-    def words(self) -> str:
-        """What went wrong, for an error's text; empty if nothing did."""
-        if self.status == SUCCESS and not self.failures:
-            return ""
-        return f"status {status_words(self.status, C_GET_RQ)}, {self.failures} failed"
-
-
-@dataclass(slots=True)
-class Queue:
-    """Jobs that several associations share, and what became of them."""
-
-    jobs: deque[Job]
-    outcomes: list[Outcome] = field(default_factory=list)
-    refusals: list[UnsupportedByPeerError] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def next(self) -> Job | None:
-        """A job that nobody has taken."""
-        with self._lock:
-            return self.jobs.popleft() if self.jobs else None
-
-    def give_back(self, job: Job) -> None:
-        """A job that was not begun."""
-        with self._lock:
-            self.jobs.appendleft(job)
-
-    def done(self, outcome: Outcome) -> None:
-        with self._lock:
-            self.outcomes.append(outcome)
 
 
 def storage(classes: Iterable[str], syntaxes: Sequence[str] | None) -> list[Proposal]:

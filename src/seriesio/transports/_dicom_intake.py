@@ -8,16 +8,16 @@ from functools import lru_cache
 from struct import pack
 from typing import TYPE_CHECKING, Final
 
-from ..blob import ReceivedBlob
+from ..blob import Announced, ReceivedBlob
 from ..errors import AssociationError
-from ._dicom_find import is_uid
 from ._dicom_pynetdicom import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from ._dicom_query import is_uid
 
 if TYPE_CHECKING:
     from ..blob import Blob
     from ._dicom_association import Message
     from ._dicom_bridge import Bridge
-    from ._dicom_find import FoundInstance, FoundSeries
+    from ._dicom_found import FoundInstance, FoundSeries
 
 __all__ = ["Intake", "RefusedError", "part10_head"]
 
@@ -45,6 +45,7 @@ class Intake:
         self._open: dict[str, FoundSeries] = {}
         self._arrived: set[str] = set()
         self._by_series: dict[str, int] = {}
+        self._sets: dict[str, Announced | None] = {}
         self.warnings: list[str] = []
 
     # --- what is announced ----------------------------------------------------------------
@@ -54,8 +55,12 @@ class Intake:
         self._by_series.setdefault(series.uid, 0)
         if instances is None:
             self._open[series.uid] = series
+            count = series.count
         else:
+            before = len(self._announced)
             self._announced.update({one.uid: series for one in instances})
+            count = len(self._announced) - before
+        self._sets[series.uid] = Announced(series.uid, count) if count else None
 
     def missing(self, uids: Iterable[str]) -> list[str]:
         """Which of these have not arrived."""
@@ -88,18 +93,19 @@ class Intake:
             raise RefusedError(f"{self._peer}: sends an instance without a valid UID")
         if not size:
             raise RefusedError(f"{self._peer}: sends the instance {uid} without a data set")
-        self._check(uid, message.data, syntax)
-        head = part10_head(command.sop_class, uid, syntax)
-        blob = ReceivedBlob(f"{uid}.dcm", (memoryview(head), *message.data))
+        series = self._check(uid, message.data, syntax)
+        head = memoryview(part10_head(command.sop_class, uid, syntax))
+        blob = ReceivedBlob(f"{uid}.dcm", (head, *message.data), self._sets[series.uid])
         self._bridge.put(blob, blob.size)
 
-    def _check(self, uid: str, data: Sequence[memoryview], syntax: str) -> None:
+    def _check(self, uid: str, data: Sequence[memoryview], syntax: str) -> FoundSeries:
         series = self._series_of(uid, data, syntax)
         with self._lock:
             if uid in self._arrived:
                 raise RefusedError(f"{self._peer}: sends the instance {uid} twice")
             self._arrived.add(uid)
             self._by_series[series.uid] += 1
+        return series
 
     def _series_of(self, uid: str, data: Sequence[memoryview], syntax: str) -> FoundSeries:
         """The series that an instance belongs to, by what was announced and what it says."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotFoundError
 from ..protocols import Entry
+from ._dicom_resolve import resolve
 
 if TYPE_CHECKING:
-    from ._dicom_find import Finder, FoundInstance, FoundPatient, FoundSeries, FoundStudy
+    from ._dicom_find import Finder
+    from ._dicom_found import FoundInstance, FoundPatient, FoundSeries, FoundStudy
     from ._dicom_location import DicomLocation
 
 __all__ = ["entries"]
@@ -27,10 +29,10 @@ def entries(finder: Finder, where: DicomLocation) -> list[Entry]:
     if where.study is None:
         return [_study(where, one) for one in _some(finder.studies(where.patient, None), "patient")]
     if where.series is None:
-        return [_series(where, one) for one in finder.resolve(where)]
+        return [_series(where, one) for one in resolve(finder, where)]
     return [
         _instance(where, series, one)
-        for series in finder.resolve(where)
+        for series in resolve(finder, where)
         for one in _named(finder, series, where.instance)
     ]
 

@@ -2,6 +2,8 @@
 
 ``dicom://host[:port]/AET[/patientID[/study[/series[/instance]]]]``; ``dicoms://`` is TLS. Each part
 is percent-encoded; ``*`` and ``?`` (written ``%3F``) in patient, study and series are wildcards.
+Those that are none are written ``%2A`` and ``%5C%3F``, as :func:`urllib.parse.quote` does with an
+asterisk: whoever quotes an ID that others have given cannot be made to ask for all patients.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
 from ..errors import LocationError
+from ._dicom_pattern import is_wild, literal
 
 if TYPE_CHECKING:
     from ..location import Location
@@ -21,8 +24,11 @@ __all__ = ["DicomLocation", "Kind", "Name", "parse_dicom_location"]
 Kind: TypeAlias = Literal["uid", "accession", "number"]
 
 _PORTS: Final = {"dicom": 104, "dicoms": 2762}  # PS3.8 section 9.1.1, PS3.15 section B.1
-_UID: Final = re.compile(r"[0-9*?]+(\.[0-9*?]+)+")
+# Dots between digits; where there are many of them, letters of scanners that break the rule, too.
+_UID: Final = re.compile(r"[0-9*?]+(\.[0-9*?]+)+|[0-2](\.[0-9A-Za-z*?_-]+){4,}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9*?]+")
+_ASTERISK: Final = re.compile(r"\\?\*")
+_BACKSLASH: Final = re.compile(r"\\(?![*?])")  # but those that say that a wildcard is none
 _PARTS: Final = ("AE title", "patient ID", "study", "series", "instance")
 _LONGEST: Final = 64  # characters of a UID and of LO (PS3.5 table 6.2-1)
 _LONGEST_TITLE: Final = 16
@@ -41,7 +47,7 @@ class Name:
     @property
     def wild(self) -> bool:
         """It has wildcards; of a UID or a number the client has to match them itself."""
-        return _is_wild(self.text)
+        return is_wild(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class DicomLocation:
     def wild(self) -> bool:
         """Some part has wildcards."""
         named = (self.study, self.series)
-        return _is_wild(self.patient or "") or any(one is not None and one.wild for one in named)
+        return is_wild(self.patient or "") or any(one is not None and one.wild for one in named)
 
     @property
     def url(self) -> str:
@@ -106,7 +112,7 @@ class DicomLocation:
         """The location of something in the archive by its UIDs; an unknown patient is ``*``."""
         return replace(
             self,
-            patient=patient or self.patient or "*",
+            patient=literal(patient or "") or self.patient or "*",
             study=self.study if study is None else Name(study, "uid"),
             series=self.series if series is None else Name(series, "uid"),
             instance=self.instance if instance is None else instance,
@@ -149,7 +155,7 @@ def _parts(location: Location) -> tuple[str, str | None, str | None, str | None,
     if not given[0]:
         raise LocationError(f"no AE title of the archive: {_pattern(location.scheme)}")
     title, *rest = [_decoded(part, what) for part, what in zip(given, _PARTS, strict=False)]
-    if len(title) > _LONGEST_TITLE or not title.isascii() or _is_wild(title):
+    if len(title) > _LONGEST_TITLE or not title.isascii() or set(title) & set("*?\\"):
         raise LocationError(f"an AE title has at most {_LONGEST_TITLE} characters of ASCII")
     patient, study, series, instance = [*rest, None, None, None, None][:4]
     return title, patient, study, series, instance
@@ -158,16 +164,21 @@ def _parts(location: Location) -> tuple[str, str | None, str | None, str | None,
 def _decoded(part: str, what: str) -> str:
     """One part of the path; what DICOM has no place for is refused, and not repeated."""
     try:
-        text = unquote(part, errors="strict").strip(" ")
+        text = "*".join(map(_unquoted, part.split("*"))).strip(" ")
     except UnicodeDecodeError:
         raise LocationError(f"the {what} in the URL is not UTF-8") from None
     if not text:
         raise LocationError(f"the {what} in the URL is empty (* stands for any)")
-    if len(text) > _LONGEST:
+    if len(text) - text.count("\\") > _LONGEST:
         raise LocationError(f"the {what} in the URL is longer than {_LONGEST} characters")
-    if "\\" in text or not text.isprintable():
+    if _BACKSLASH.search(text) or not text.isprintable():
         raise LocationError(f"the {what} in the URL holds a backslash or a control character")
     return text
+
+
+def _unquoted(part: str) -> str:
+    """What stands between asterisks; those that are percent-encoded are no wildcards."""
+    return _ASTERISK.sub(r"\\*", unquote(part, errors="strict"))
 
 
 def _named(text: str, what: Literal["study", "series"]) -> Name:
@@ -182,10 +193,6 @@ def _named(text: str, what: Literal["study", "series"]) -> Name:
 
 
 def _uid(text: str) -> str:
-    if _is_wild(text) or not _UID.fullmatch(text):
+    if is_wild(text) or not _UID.fullmatch(text):
         raise LocationError("an instance is named by its SOP Instance UID")
     return text
-
-
-def _is_wild(text: str) -> bool:
-    return "*" in text or "?" in text

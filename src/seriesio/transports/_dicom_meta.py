@@ -35,8 +35,9 @@ _NAMES: Final = {
     _INSTANCE: "Media Storage SOP Instance UID",
     _SYNTAX: "Transfer Syntax UID",
 }
-# Digits and dots (PS3.5 section 9.1); nothing more is asked of UIDs that exist already.
-_UID: Final = re.compile(r"[0-9.]{1,64}")
+# Digits and dots (PS3.5 section 9.1). Scanners put letters into some, and archives keep them: of
+# UIDs that exist already no more is asked than that they can be told from other things.
+_UID: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 _At: TypeAlias = Callable[[int], memoryview]
 

@@ -13,7 +13,7 @@ from ..errors import AssociationError
 from ._dicom_pynetdicom import Identity
 from ._dicom_wire import Wire, WireClosed
 
-__all__ = ["Peer", "Timeouts", "connect"]
+__all__ = ["Peer", "Timeouts", "accept_from", "connect"]
 
 _Address: TypeAlias = "tuple[int, int, int, str, tuple[object, ...]]"
 
@@ -107,24 +107,64 @@ def _connect_to(
     keep(wire)
     connection.settimeout(_left(end))
     connection.connect(address)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    _set_options(connection)
     if peer.ssl_context is not None:
-        wire = _secured(peer.host, connection, peer.ssl_context, end, keep)
+        connection.settimeout(_left(end))
+        wire = _secured(connection, peer.ssl_context, peer.host, keep)
     wire.ready()
     keep(wire)
 
 
+def accept_from(
+    peer: Peer,
+    connection: socket.socket,
+    context: ssl.SSLContext | None,
+    keep: Callable[[Wire], None],
+) -> None:
+    """Make ready a connection that a peer has made to us. Blocks.
+
+    Args:
+        peer: who that is.
+        connection: a connected socket.
+        context: for servers; None without TLS.
+        keep: as for :func:`connect`.
+
+    Raises:
+        AssociationError: it is not in TLS, but should be.
+    """
+    _set_options(connection)
+    wire = Wire(connection)
+    try:
+        if context is not None:
+            connection.settimeout(peer.timeouts.connect)
+            wire = _secured(connection, context, None, keep)
+        wire.ready()
+        keep(wire)
+    except (OSError, ValueError) as error:
+        if isinstance(error, WireClosed):
+            raise AssociationError(f"{peer}: the association was aborted") from error
+        reason = getattr(error, "reason", None) or "the handshake failed"
+        raise AssociationError(f"{peer}: calls us without the TLS that is due: {reason}") from error
+
+
+def _set_options(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
 def _secured(
-    host: str,
     connection: socket.socket,
     context: ssl.SSLContext,
-    end: float,
+    host: str | None,
     keep: Callable[[Wire], None],
 ) -> Wire:
-    """The connection in TLS."""
-    connection.settimeout(_left(end))
-    secured = context.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
+    """The connection in TLS; without the name of a host we are the server."""
+    secured = context.wrap_socket(
+        connection,
+        server_side=host is None,
+        server_hostname=host,
+        do_handshake_on_connect=False,
+    )
     wire = Wire(secured)
     try:
         keep(wire)

@@ -57,7 +57,8 @@ class Proposal:
     Attributes:
         abstract: abstract syntax UID.
         syntaxes: transfer syntax UIDs, the preferred one first.
-        scp: we take the SCP role: the peer sends, as in the sub-operations of a C-GET.
+        scp: who proposes it takes the SCP role: the other side sends, as in the sub-operations
+            of a C-GET.
     """
 
     abstract: str
@@ -72,7 +73,7 @@ class Context:
     Attributes:
         number: presentation context ID.
         abstract, syntax: abstract and transfer syntax UIDs.
-        scp: whether the peer has said that we may be SCP; None if it has not said anything.
+        scp: whether who proposed it may be SCP; None if nothing was said of that.
     """
 
     number: int
@@ -254,8 +255,15 @@ def decode_request(body: bytes) -> Request:
 
 
 def _request(pdu: A_ASSOCIATE_RQ) -> Request:
+    roles = {} if pdu.user_information is None else pdu.user_information.role_selection
+    served = {str(uid) for uid, role in roles.items() if role.scp_role}
     contexts = tuple(
-        (item.context_id or 0, Proposal(str(item.abstract_syntax), _syntaxes(item.transfer_syntax)))
+        (
+            item.context_id or 0,
+            Proposal(
+                (uid := str(item.abstract_syntax)), _syntaxes(item.transfer_syntax), uid in served
+            ),
+        )
         for item in pdu.presentation_context
     )
     titles = pdu.calling_ae_title.strip(), pdu.called_ae_title.strip()
@@ -273,7 +281,8 @@ def encode_accept(request: Request, accepted: Mapping[int, Context], *, max_pdu:
     primitive.calling_ae_title, primitive.called_ae_title = request.calling, request.called
     results = [_result(n, proposal, accepted.get(n)) for n, proposal in request.contexts]
     primitive.presentation_context_definition_results_list = results
-    primitive.user_information = [*_implementation(max_pdu)]
+    roles = [Proposal(one.abstract, (), True) for one in accepted.values() if one.scp]
+    primitive.user_information = [*_implementation(max_pdu), *_roles(roles)]
     return A_ASSOCIATE_AC(primitive).encode()
 
 

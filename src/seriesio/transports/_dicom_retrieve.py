@@ -1,4 +1,4 @@
-"""A retrieval: several associations side by side, a second round for what is missing, a verdict."""
+"""A retrieval: several associations side by side, further rounds for what is missing, a verdict."""
 
 from __future__ import annotations
 
@@ -10,53 +10,44 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ..errors import AssociationError, StatusError, TransportError, UnsupportedByPeerError
+from ..errors import AssociationError, SeriesIOError, StatusError, UnsupportedByPeerError
 from ._dicom_association import Association
 from ._dicom_bridge import Bridge
-from ._dicom_dimse import C_GET_RQ, is_failure, status_words
-from ._dicom_get import COMMON_CLASSES, Job, Outcome, Queue, get_session, storage
+from ._dicom_channel import BrokenError
+from ._dicom_dimse import C_GET_RQ
+from ._dicom_get import COMMON_CLASSES, get_session, storage
 from ._dicom_intake import Intake
+from ._dicom_jobs import Job, Outcome, Queue, Wanted, jobs_again, jobs_of, uids_of
 from ._dicom_move import move
-from ._dicom_session import deadline, host_limiter, use
+from ._dicom_session import TRIES, deadline, for_now, host_limiter, pause, use
+from ._dicom_status import is_failure, status_words
 
 if TYPE_CHECKING:
     from ..blob import Blob
     from ._dicom_association import Peer, Proposal
-    from ._dicom_find import FoundInstance, FoundSeries
-    from ._dicom_move import Destination
+    from ._dicom_found import FoundSeries
+    from ._dicom_inbound import Destination
 
-__all__ = ["Retrieval", "Wanted"]
+__all__ = ["Retrieval"]
 
 _WAITING: Final = 64 << 20  # bytes that may wait for whoever takes them
-_LEAST: Final = 4  # instances that are worth an association of their own
-_LONGEST: Final = 30_000  # bytes of a list of UIDs: some peers have limits near 64 kB
-_SHOWN: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A series to retrieve.
-
-    Attributes:
-        series: where it is.
-        instances: what the archive has announced; None if it does not list instances.
-        some: the instances are not all of the series.
-    """
-
-    series: FoundSeries
-    instances: tuple[FoundInstance, ...] | None
-    some: bool = False
+# A peer that has accepted C-GET, and says afterwards that it has none (PS3.7 annex C).
+_NO_GET: Final = (0x0122, 0x0211)
 
 
 @dataclass(eq=False)
 class Retrieval:
     """Instances of series, retrieved while they are taken.
 
+    What has not arrived is asked for again: with other presentation contexts, and over another
+    association where one has broken. There are four rounds at most, and no further one where
+    nothing broke and nothing came.
+
     Args:
         peer: the archive.
         wanted: what to retrieve; not empty.
         associations: how many may be open at a time.
-        syntaxes: transfer syntaxes to take; None: all.
+        syntaxes: transfer syntaxes to take; None: all. Others only for what does not come in them.
         destination: where the archive can C-MOVE to; None: nowhere.
         instance_limit: bytes of the largest instance.
 
@@ -74,6 +65,7 @@ class Retrieval:
     missing: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _outcomes: list[Outcome] = field(default_factory=list)
+    _refused: str = ""
 
     async def blobs(self) -> AsyncGenerator[Blob, None]:
         """Yield what arrives, as Part 10 files, in the order in which it does.
@@ -81,7 +73,7 @@ class Retrieval:
         Raises:
             UnsupportedByPeerError: it has neither C-GET nor, with a destination, C-MOVE.
             StatusError: it fails, and has sent nothing.
-            AssociationError: it breaks off, or its rules.
+            AssociationError: it breaks off, each time that it is asked; or it breaks its rules.
         """
         bridge: Bridge[Blob] = Bridge(_WAITING)
         intake = Intake(str(self.peer), bridge)
@@ -100,26 +92,53 @@ class Retrieval:
 
     async def _work(self, intake: Intake) -> None:
         async with deadline(self.peer):
-            await self._rounds(intake)
+            await self._retrieve(intake)
         self._judge(intake)
 
-    async def _rounds(self, intake: Intake) -> None:
+    async def _retrieve(self, intake: Intake) -> None:
+        """By C-GET; by C-MOVE what cannot come by it."""
         try:
-            await self._round(intake, self._jobs(), self._proposals())
+            await self._rounds(intake)
+            self._check_service(intake)
         except UnsupportedByPeerError as error:
-            await self._move(intake, error)
+            if not intake.total or self.destination is not None:
+                await self._move(intake, error)
+                return
+            self._refused = str(error)  # what there is has come; the rest is named as missing
+
+    def _check_service(self, intake: Intake) -> None:
+        """Complain about a C-GET that was accepted, and is none."""
+        last = self._outcomes[-1] if self._outcomes else None
+        if last is None or intake.total or not is_failure(last.status):
             return
-        again = self._jobs_again(intake)
-        if again:
-            await self._round(intake, again, self._proposals_again(intake))
+        if last.status in _NO_GET or self.destination is not None:
+            words = status_words(last.status, C_GET_RQ)
+            raise UnsupportedByPeerError(f"{self.peer}: sends nothing by C-GET: {words}")
 
     # --- rounds of C-GET ------------------------------------------------------------------
 
-    def _jobs(self) -> list[Job]:
-        """Instances shared out evenly; a whole series by its own UID where it is not shared."""
-        total = sum(len(one.instances or ()) for one in self.wanted)
-        share = max(-(-total // self.associations), _LEAST)
-        return [job for one in self.wanted for job in _jobs_of(one, share)]
+    async def _rounds(self, intake: Intake) -> None:
+        """Ask, and ask again for what is missing.
+
+        Raises:
+            AssociationError: the peer breaks off each time, or where it is unknown what is missing.
+        """
+        jobs, proposals = jobs_of(self.wanted, self.associations), self._proposals()
+        for tries in range(1, TRIES + 1):
+            before = intake.total
+            broken = await self._round(intake, jobs, proposals)
+            jobs, proposals = jobs_again(self.wanted, intake), self._proposals_again(intake)
+            if broken is not None and (self._unlisted or (jobs and tries == TRIES)):
+                broken.add_note(f"{intake.total} instances had arrived; it was tried {tries}×")
+                raise broken
+            if not jobs or (broken is None and tries > 1 and intake.total == before):
+                return
+            await anyio.sleep(pause(tries) if broken else 0)
+
+    @property
+    def _unlisted(self) -> bool:
+        """There are instances of which nobody knows which they are."""
+        return any(one.instances is None for one in self.wanted)
 
     def _proposals(self) -> list[Proposal]:
         return storage(self._classes(self.wanted), self.syntaxes)
@@ -132,35 +151,28 @@ class Retrieval:
             list(COMMON_CLASSES) if open_ones else []
         )
 
-    def _jobs_again(self, intake: Intake) -> list[Job]:
-        """What has not arrived; by series where a peer makes nothing of lists of UIDs."""
-        jobs: list[Job] = []
-        for one in self.wanted:
-            missing = intake.missing([instance.uid for instance in one.instances or ()])
-            if missing and not one.some and not intake.arrived(one.series):
-                jobs.append(Job(one.series))
-            else:
-                jobs += _lists(one.series, missing, len(missing))
-        return jobs
-
     def _proposals_again(self, intake: Intake) -> list[Proposal]:
         """Contexts for nothing but what is missing: there may be room for more of them."""
+        missing = {uid for one in self.wanted for uid in intake.missing(uids_of(one))}
         left = [
-            Wanted(one.series, tuple(i for i in one.instances or () if intake.missing([i.uid])))
+            Wanted(one.series, tuple(i for i in one.instances or () if i.uid in missing))
             for one in self.wanted
         ]
         return storage(self._classes(left) or COMMON_CLASSES, None)
 
     async def _round(
         self, intake: Intake, jobs: Sequence[Job], proposals: Sequence[Proposal]
-    ) -> None:
+    ) -> AssociationError | None:
         """All jobs, over as many associations as the limits and the peer allow.
 
+        What has broken an association in the middle, or refuses all of them for now, is returned.
+
         Raises:
-            AssociationError, UnsupportedByPeerError: the first error; others are aborted.
+            AssociationError, UnsupportedByPeerError: the first other error; all are aborted then.
         """
         queue = Queue(deque(jobs))
         failures: list[Exception] = []
+        broken: list[AssociationError] = []
         refusals: list[AssociationError] = []
         limiter = host_limiter(self.peer, self.associations)
 
@@ -169,8 +181,9 @@ class Retrieval:
             try:
                 await use(association, get_session(queue, intake, proposals), limiter)
             except AssociationError as error:
-                (failures if association.opened else refusals).append(error)
-            except TransportError as error:
+                kind = broken if isinstance(error, BrokenError) else failures
+                (kind if association.opened else refusals).append(error)
+            except SeriesIOError as error:
                 failures.append(error)
             if failures:
                 group.cancel_scope.cancel()
@@ -181,8 +194,9 @@ class Retrieval:
         self._outcomes += queue.outcomes
         if failures:
             raise failures[0]
-        if queue.jobs:  # a peer that refuses more gets fewer, but not none
-            raise refusals[0]
+        if queue.jobs and not broken:  # a peer that refuses more gets fewer, but not none
+            return _refusal(refusals[0])
+        return broken[0] if broken else None
 
     # --- C-MOVE ---------------------------------------------------------------------------
 
@@ -197,11 +211,17 @@ class Retrieval:
                 f'{refusal}; move_to=("AET", port) has it sent by C-MOVE, to an AE title and port '
                 "of this machine that the archive knows"
             ) from refusal
-        jobs = [Job(one.series, _uids(one) if one.some else ()) for one in self.wanted]
         limiter = host_limiter(self.peer, self.associations)
-        self._outcomes += await move(
+        jobs = self._jobs_to_move(intake)
+        self._outcomes = await move(
             self.peer, self.destination, jobs, intake, self.instance_limit, limiter
         )
+
+    def _jobs_to_move(self, intake: Intake) -> list[Job]:
+        """What has not arrived; whole series where nothing has."""
+        if intake.total:
+            return jobs_again(self.wanted, intake)
+        return [Job(one.series, uids_of(one) if one.some else ()) for one in self.wanted]
 
     # --- the verdict ----------------------------------------------------------------------
 
@@ -211,13 +231,14 @@ class Retrieval:
         Raises:
             StatusError: nothing at all has arrived, and the peer has said why.
         """
+        self.warnings += intake.warnings
         failed = [one for one in self._outcomes if is_failure(one.status)]
         if failed and not any(intake.arrived(one.series) for one in self.wanted):
             words = status_words(failed[-1].status, C_GET_RQ)
-            raise StatusError(f"{self.peer}: sends nothing: {words}", failed[-1].status)
+            told = "".join(f"; {warning}" for warning in self.warnings[:3])
+            raise StatusError(f"{self.peer}: sends nothing: {words}{told}", failed[-1].status)
         for one in self.wanted:
             self._judge_series(intake, one)
-        self.warnings += intake.warnings
         self.warnings += [
             f"{self.peer}: {one.warnings} instances of series {one.job.series.uid} were sent "
             "with a warning"
@@ -227,9 +248,10 @@ class Retrieval:
 
     def _judge_series(self, intake: Intake, one: Wanted) -> None:
         outcomes = [done for done in self._outcomes if done.job.series == one.series]
-        reason = next((done.words for done in reversed(outcomes) if done.words), "")
+        words = next((done.words for done in reversed(outcomes) if done.words), "")
+        reason = self._refused or words
         told = f"not sent ({reason})" if reason else "not sent, though the peer reports success"
-        missing = intake.missing(_uids(one))
+        missing = intake.missing(uids_of(one))
         self.missing += [(uid, told) for uid in missing]
         if one.instances is None:
             self._judge_count(intake, one.series, told)
@@ -241,25 +263,15 @@ class Retrieval:
             self.missing.append((f"{lost} instances of series {series.uid}", told))
 
 
-def _uids(wanted: Wanted) -> tuple[str, ...]:
-    return tuple(instance.uid for instance in wanted.instances or ())
+def _refusal(error: AssociationError) -> AssociationError:
+    """What the peer says for now.
 
-
-def _jobs_of(wanted: Wanted, share: int) -> list[Job]:
-    uids = _uids(wanted)
-    if not wanted.some and len(uids) <= share:
-        return [Job(wanted.series)]
-    return _lists(wanted.series, uids, share)
-
-
-def _lists(series: FoundSeries, uids: Sequence[str], share: int) -> list[Job]:
-    """Jobs of at most so many instances, and of lists that are not too long."""
-    if not uids:
-        return []
-    most = max(min(share, _LONGEST // 65), 1)
-    parts = -(-len(uids) // most)
-    step = -(-len(uids) // parts)
-    return [Job(series, tuple(uids[at : at + step])) for at in range(0, len(uids), step)]
+    Raises:
+        AssociationError: it is for ever.
+    """
+    if for_now(error):
+        return error
+    raise error
 
 
 async def _ended(work: asyncio.Task[None] | asyncio.Future[None]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,9 +19,20 @@ from ._dicom_association import Association
 if TYPE_CHECKING:
     from ._dicom_association import Peer
 
-__all__ = ["ASSOCIATIONS", "deadline", "host_limiter", "use"]
+__all__ = [
+    "ASSOCIATIONS",
+    "TRIES",
+    "deadline",
+    "for_now",
+    "host_limiter",
+    "patiently",
+    "pause",
+    "use",
+]
 
 ASSOCIATIONS: Final = 4  # with one host at a time, unless told otherwise
+TRIES: Final = 4  # of what fails, and may do better the next time
+_PAUSE: Final = 0.2  # seconds before the second try; twice as long before each further one
 
 R = TypeVar("R")
 
@@ -41,6 +53,28 @@ def host_limiter(peer: Peer, associations: int = ASSOCIATIONS) -> anyio.Capacity
     if address not in known:
         known[address] = anyio.CapacityLimiter(associations)
     return known[address]
+
+
+def for_now(error: Exception) -> bool:
+    """True for a rejection that the peer calls transient (PS3.8 table 9-21)."""
+    return isinstance(error, AssociationError) and (error.rejection or (1,))[0] == 2
+
+
+def pause(tries: int) -> float:
+    """Seconds to wait after so many tries; with jitter, so that not all come back at once."""
+    return _PAUSE * 2 ** (tries - 1) * random.uniform(0.5, 1) if tries else 0.0
+
+
+async def patiently(call: Callable[[], Awaitable[R]]) -> R:
+    """Call; where the peer rejects the association for now, again after a while, a few times."""
+    for tries in range(1, TRIES):
+        try:
+            return await call()
+        except AssociationError as error:
+            if not for_now(error):
+                raise
+        await anyio.sleep(pause(tries))
+    return await call()
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ one, says that it has stored what comes over several at a time, and loses some o
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
@@ -18,11 +17,12 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import RunVar
 
-from ..errors import AssociationError, SeriesIOError, StoreError
+from ..errors import SeriesIOError, StoreError
 from ..protocols import Receipt
 from ._dicom_association import Association
-from ._dicom_session import ASSOCIATIONS, use
-from ._dicom_store_check import commit_all, verify_all
+from ._dicom_session import ASSOCIATIONS, TRIES, for_now, pause, use
+from ._dicom_store_check import verify_all
+from ._dicom_store_commit import commit_all
 from ._dicom_store_instance import Instance, Outcomes, Transcode
 from ._dicom_store_parents import Parents, parents_of
 from ._dicom_store_session import Session
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..blob import Blob
     from ._dicom_association import Peer
+    from ._dicom_inbound import Destination
 
 __all__ = ["StoreReceipt", "store"]
 
@@ -39,8 +40,6 @@ _AHEAD: Final = 4  # instances that wait to be taken
 _SMALL: Final = 1 << 20  # bytes; of such instances several are taken at a time
 _TOGETHER: Final = 4
 _TOLD: Final = 10  # failures that are told in the text of an error
-_TRIES: Final = 4  # associations that break, or are refused for now, one after the other
-_PAUSE: Final = 0.2  # seconds before the second try; twice as long before each further one
 
 _tokens: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("seriesio_dicom_stores")
 
@@ -65,6 +64,7 @@ async def store(
     associations: int = ASSOCIATIONS,
     verify: bool = False,
     commit: bool = False,
+    destination: Destination | None = None,
 ) -> StoreReceipt:
     """Store instances, and wait until the peer has said of each that it has done so.
 
@@ -76,10 +76,11 @@ async def store(
         peer: the archive.
         url: of the archive, for the receipt.
         transcode: what to do where the peer does not take an instance as it is encoded.
-        associations: at most so many at a time, with all calls to this host together; a call
-            has always one. Only a peer that offers storage commitment gets several.
+        associations: at most so many at a time, with all calls that store at this host together.
+            Only a peer that offers storage commitment gets several for one call.
         verify: ask by C-FIND afterwards whether all are there.
         commit: ask for storage commitment (PS3.4 annex J).
+        destination: where the archive can report on that; None: only where it was asked.
 
     Raises:
         StoreError: some are not stored (or not verified, not committed); ``failed`` says which
@@ -88,14 +89,15 @@ async def store(
         StatusError, UnsupportedByPeerError: it does not verify, or not commit.
         SeriesIOError: the blobs cannot be had.
     """
-    lanes = _Lanes(peer, transcode, associations, parents_of if verify else None)
-    await lanes.run(blobs)
+    async with _tokens_of(peer, associations):  # before the source holds associations of its own
+        lanes = _Lanes(peer, transcode, associations, parents_of if verify else None)
+        await lanes.run(blobs)
     outcomes, stored = lanes.outcomes, sorted(lanes.outcomes.stored, key=lambda one: one.number)
     try:
         if verify and stored:
             outcomes.failed += await verify_all(stored, peer)
         if commit and stored:
-            outcomes.failed += await commit_all(stored, peer)
+            outcomes.failed += await commit_all(stored, peer, destination)
     except SeriesIOError as error:
         error.add_note(f"{len(stored)} of {lanes.count} instances were stored before that")
         raise
@@ -262,7 +264,7 @@ class _Lanes:
                 self._left.extend(hand)
                 self._end(session.error)
                 return
-            await anyio.sleep(_pause(max(refused, self.outcomes.broken)))
+            await anyio.sleep(pause(max(refused, self.outcomes.broken)))
 
     def _session(self, hand: deque[Instance]) -> Session:
         how = self.transcode, self.parents_of
@@ -270,9 +272,9 @@ class _Lanes:
 
     def _goes_on(self, error: SeriesIOError, refused: int, further: bool) -> bool:
         """True if another association is worth a try."""
-        if self.outcomes.broken >= _TRIES or refused >= _TRIES:
+        if self.outcomes.broken >= TRIES or refused >= TRIES:
             return False
-        return not refused or (not further and _for_now(error))
+        return not refused or (not further and for_now(error))
 
     def _end(self, error: SeriesIOError | None) -> None:
         """A lane ends, having done all or given up; where all have given up, so does the call."""
@@ -283,18 +285,8 @@ class _Lanes:
             self._feeding.cancel()
 
 
-def _for_now(error: SeriesIOError) -> bool:
-    """True for a rejection that the peer calls transient (PS3.8 table 9-21)."""
-    return isinstance(error, AssociationError) and (error.rejection or (1,))[0] == 2
-
-
-def _pause(tries: int) -> float:
-    """Seconds to wait before another try."""
-    return _PAUSE * 2 ** max(tries - 1, 0) * random.uniform(0.5, 1) if tries else 0.0
-
-
 def _tokens_of(peer: Peer, associations: int) -> anyio.CapacityLimiter:
-    """For associations with a host beyond the one that each call has.
+    """For associations that store; the first to ask says how many.
 
     Not those of reading: a copy within one archive would wait for itself.
     """
@@ -303,4 +295,4 @@ def _tokens_of(peer: Peer, associations: int) -> anyio.CapacityLimiter:
     except LookupError:
         known = {}
         _tokens.set(known)
-    return known.setdefault((peer.host, peer.port), anyio.CapacityLimiter(max(associations - 1, 1)))
+    return known.setdefault((peer.host, peer.port), anyio.CapacityLimiter(associations))

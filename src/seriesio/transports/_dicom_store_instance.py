@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from ..blob import MemoryBlob, PiecesBlob, ReceivedBlob, RenamedBlob, read_fully
 from ..errors import DicomError, TooLargeError
 from ._dicom_association import Proposal
-from ._dicom_dimse import C_STORE_RQ, SUCCESS, is_warning, status_words
+from ._dicom_dimse import C_STORE_RQ, SUCCESS
 from ._dicom_meta import Meta, read_meta
 from ._dicom_pynetdicom import MOST_CONTEXTS
+from ._dicom_status import is_warning, status_words
 
 if TYPE_CHECKING:
     from ..blob import Blob

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
-__all__ = ["abort_words", "rejection_words", "result_words"]
+__all__ = ["abort_words", "alert_words", "rejection_words", "result_words"]
 
 _REJECTIONS: Final = {  # PS3.8 table 9-21
     (1, 1): "no reason given",
@@ -48,3 +49,14 @@ def abort_words(source: int, reason: int) -> str:
     if source == 2:
         return f"by its service provider: {_ABORTS.get(reason, 'no reason given')}"
     return "by its service user" if source == 0 else f"source {source}"
+
+
+def alert_words(error: BaseException | None) -> str:
+    """What TLS has said before a connection was closed; nothing where it has not said anything."""
+    cause = None if error is None else error.__cause__
+    reason = getattr(cause, "reason", None) if isinstance(cause, ssl.SSLError) else None
+    if not isinstance(reason, str):
+        return ""
+    told = reason.lower().replace("_", " ")
+    asks = "CERTIFICATE" in reason and "ALERT" in reason
+    return f" ({told}{': it may ask for a client certificate (ssl_context=)' * asks})"

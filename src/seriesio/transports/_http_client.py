@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.request import Request
 
+import httpcore
 import httpx
 
 from ..errors import TransportError
+from ._http_body import Filled, batched, copied, taken_over
+from ._http_framing import Chunked, Framing, Sized
+from ._http_quiet import quiet
+from ._http_wire import WireBackend, WireStream
 
 __all__ = ["Body", "HttpClient", "HttpError", "Reply", "Timeouts", "words"]
 
 _WORDS: Final = 200
+_WORTH: Final = 1 << 24  # bytes of a body that are worth a connection of their own
 _TAGS: Final = re.compile(r"(?is)<(script|style|title)\b.*?</\1\s*>|<!--.*?-->|<[^<>]*>")
 _HIDDEN: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
 
@@ -98,8 +112,17 @@ class Reply:
         jar.extract_cookies(self._response)
         return {cookie.name: cookie.value or "" for cookie in jar.jar}
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, some at a time, as it comes.
+    async def batches(
+        self, buffers: Sequence[memoryview], pause: float
+    ) -> AsyncGenerator[list[memoryview], None]:
+        """The body as it comes: as much of it as fits into a buffer, less where it comes slowly.
+
+        The buffers are used in turn: a batch is gone when as many as there are of them came
+        behind it. What came before an error is yielded before that is raised.
+
+        Args:
+            buffers: some of equal size.
+            pause: seconds after which a batch is yielded whatever its size.
 
         Raises:
             HttpError: it ends early, stalls, or is packed although we did not ask for that.
@@ -107,8 +130,19 @@ class Reply:
         if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise HttpError(f"{self.what}: the body is packed in a way that was not asked for")
         with _mapped(self.what):
-            async for chunk in self._response.aiter_raw():
-                yield chunk
+            parts = self._taken_over(buffers) or copied(self._response.aiter_raw(), buffers)
+            async with aclosing(batched(parts, pause)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    def _taken_over(self, buffers: Sequence[memoryview]) -> AsyncGenerator[Filled, None] | None:
+        """The body right from the connection, if that is one of ours, and it is worth it."""
+        stream = self._response.extensions.get("network_stream")
+        framing = _framing(self._response)
+        if framing is None or not isinstance(stream, WireStream) or not stream.between:
+            return None
+        timeout = self._response.request.extensions["timeout"]["read"]
+        return taken_over(stream, framing, self._response.aiter_raw(), buffers, timeout)
 
     async def body(self, limit: int) -> bytes:
         """All of a small body, unpacked.
@@ -150,7 +184,7 @@ class HttpClient:
         jar = CookieJar(_AllBut(own))
         with _mapped(base):
             self._client = httpx.AsyncClient(
-                verify=True if ssl_context is None else ssl_context,
+                verify=_trust(base) if ssl_context is None else ssl_context,
                 transport=transport,
                 cookies=jar,
                 headers={"User-Agent": "seriesio"},
@@ -159,6 +193,7 @@ class HttpClient:
                 ),
             )
         self._own = own
+        _on_our_wires(self._client)
 
     def use(self, value: str | None) -> None:
         """Send our own cookie with this value from now on; None: send it no more."""
@@ -210,7 +245,8 @@ class HttpClient:
                 timeout=limit,
             )
             signed = httpx.BasicAuth(*auth) if auth is not None else None
-            response = await self._client.send(request, stream=True, auth=signed)
+            with quiet():
+                response = await self._client.send(request, stream=True, auth=signed)
         try:
             request.extensions["timeout"]["read"] = self._timeouts.idle
             yield Reply(response, what)
@@ -220,6 +256,34 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+def _trust(base: str) -> ssl.SSLContext | bool:
+    """The usual certificates; where no TLS is spoken none: reading them takes its time."""
+    return True if base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _on_our_wires(client: httpx.AsyncClient) -> None:
+    """Have httpx make its connections by us: it has no word for that, its pools have.
+
+    Without it (another transport, another httpx) all is the same, and slower.
+    """
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        if isinstance(pool, httpcore.AsyncConnectionPool) and hasattr(pool, "_network_backend"):
+            pool._network_backend = WireBackend()
+
+
+def _framing(response: httpx.Response) -> Framing | None:
+    """How the body is framed; None where it is left to others."""
+    coding, length = (response.headers.get(n) for n in ("transfer-encoding", "content-length"))
+    if response.http_version != "HTTP/1.1":
+        return None
+    if coding is not None:
+        return Chunked() if coding.strip().lower() == "chunked" else None
+    if length is None or not re.fullmatch("[0-9]{1,18}", length) or int(length) < _WORTH:
+        return None
+    return Sized(int(length))
 
 
 class _AllBut(DefaultCookiePolicy):
@@ -240,17 +304,24 @@ def _mapped(what: str) -> Iterator[None]:
         yield
     except TransportError:
         raise
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+    except _FOREIGN as error:
         raise HttpError(f"{what}: {_reason(error)}") from error
 
 
+_FOREIGN: Final = (
+    *(httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError),
+    *(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError),
+)
 _REASONS: Final = (
     (httpx.ConnectTimeout, "no connection in time"),
-    (httpx.ReadTimeout, "no answer in time"),
+    ((httpx.ReadTimeout, httpcore.ReadTimeout), "no answer in time"),
     (httpx.WriteTimeout, "the server takes no more bytes"),
     (httpx.ConnectError, "no connection"),
-    (httpx.RemoteProtocolError, "the connection was cut, or the answer is no HTTP"),
-    (httpx.ReadError, "the connection was cut"),
+    (
+        (httpx.RemoteProtocolError, httpcore.RemoteProtocolError),
+        "the connection was cut, or the answer is no HTTP",
+    ),
+    ((httpx.ReadError, httpcore.ReadError), "the connection was cut"),
     (httpx.WriteError, "the connection was cut"),
     (httpx.CloseError, "the connection was cut"),
     (httpx.ProxyError, "the proxy refuses"),

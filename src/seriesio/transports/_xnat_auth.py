@@ -1,4 +1,4 @@
-"""Who we are to a server: user and password, an alias token, or what a netrc file says."""
+"""Who we are to a server: a user, an alias token, a session that lives, or what a netrc says."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from urllib.parse import unquote
 
 from ..errors import LocationError, TransportError
 
-__all__ = ["Auth", "Credentials", "credentials"]
+__all__ = ["COOKIE", "Auth", "Credentials", "credentials"]
 
 Auth: TypeAlias = "tuple[str, str] | str | os.PathLike[str] | None"
+COOKIE: Final = "JSESSIONID"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User and password, or alias and secret of a token."""
+    """User and password, alias and secret of a token, or "JSESSIONID" and the id of a session."""
 
     user: str
     password: str = field(repr=False)
@@ -27,6 +28,11 @@ class Credentials:
     @property
     def pair(self) -> tuple[str, str]:
         return self.user, self.password
+
+    @property
+    def session(self) -> str | None:
+        """The id of a session that somebody else has begun, and will end."""
+        return self.password if self.user == COOKIE else None
 
 
 def credentials(auth: Any, userinfo: str, host: str) -> Credentials | None:

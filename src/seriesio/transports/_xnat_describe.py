@@ -7,6 +7,7 @@ description, and files of several series belong into several scans.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from ..inflate import decompressobj, inflate_errors
 if TYPE_CHECKING:
     from ..blob import Blob
 
-__all__ = ["Described", "describe"]
+__all__ = ["Described", "describe", "describe_all"]
 
 _HEAD: Final = 1 << 16
 _MOST: Final = 1 << 24
@@ -72,6 +73,11 @@ def describe(blob: Blob) -> Described | None:
             if whole:
                 return None
             length = min(length * 16, blob.size, _MOST)
+
+
+def describe_all(blobs: Sequence[Blob]) -> list[Described | None]:
+    """:func:`describe` for each of several blobs."""
+    return [describe(blob) for blob in blobs]
 
 
 def _described(head: bytes, whole: bool) -> Described:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from ._xnat_listing import (
     Scan,
     is_pattern,
     matching,
+    meant,
     pick_resource,
     resources_of,
     rows_of,
@@ -144,33 +145,54 @@ class Finder:
 
     async def _shared(self, parts: Sequence[str]) -> str | None:
         """The accession ID of an experiment that a project shares without its subject."""
-        columns = "ID,label,project,subject_ID,subject_label"
-        path = f"{item_path(parts[:1])}/experiments"
         try:
-            rows = await self._rows(path, (), {"columns": columns})
-        except HttpError as error:
-            if error.status in _MISSING:
-                return None
-            raise
+            rows = await self._experiments(parts[0])
+        except NotFoundError:
+            return None
         return shared_session(rows, parts)
 
     # --- the levels above ---------------------------------------------------------------------
 
     async def _sessions(self) -> AsyncIterator[tuple[str, ...]]:
         """Project, subject and experiment of every session that the place names."""
-        project = await self._parts((), 0)
-        for first in project:
-            for second in await self._parts((first,), 1):
-                for third in await self._parts((first, second), 2):
-                    yield (first, second, third)
+        for project in await self._projects():
+            for session in await self._sessions_of(project):
+                yield session
 
-    async def _parts(self, above: tuple[str, ...], level: int) -> list[str]:
-        """What the place's part of a level means: itself, all that match it, or all there is."""
-        given = self.place.parts[level] if level < len(self.place.parts) else "*"
-        if not is_pattern(given):
-            return [given]
-        names = [_label(row) for row in await self._children(above)]
-        return sorted(name for name in names if fnmatchcase(name, given))
+    async def _projects(self) -> list[str]:
+        given = self._given(0)
+        return meant(given, await self._names(()) if is_pattern(given) else [given])
+
+    async def _sessions_of(self, project: str) -> list[tuple[str, ...]]:
+        """The sessions of a project that the place means, also those that are shared into it.
+
+        The listing of the project has them all; that of a subject may lack the shared ones.
+        """
+        subject, experiment = self._given(1), self._given(2)
+        if not is_pattern(subject) and not is_pattern(experiment):
+            return [(project, subject, experiment)]
+        if not is_pattern(subject):
+            with suppress(NotFoundError):
+                names = meant(experiment, await self._names((project, subject)))
+                return [(project, subject, name) for name in names]
+        rows = [row for row in await self._experiments(project) if _owner(row)]
+        subjects = meant(subject, map(_owner, rows))
+        if not subjects and not is_pattern(subject):
+            await self.require((project, subject))
+        rows = [row for row in rows if _owner(row) in subjects]
+        names = meant(experiment, map(_label, rows))
+        return sorted((project, _owner(r), _label(r)) for r in rows if _label(r) in names)
+
+    def _given(self, level: int) -> str:
+        return self.place.parts[level] if level < len(self.place.parts) else "*"
+
+    async def _names(self, above: tuple[str, ...]) -> list[str]:
+        return [_label(row) for row in await self._children(above)]
+
+    async def _experiments(self, project: str) -> list[dict[str, str]]:
+        path = f"{item_path((project,))}/experiments"
+        columns = "ID,label,project,subject_ID,subject_label"
+        return await self._rows(path, (project,), {"columns": columns})
 
     async def _children(self, above: Sequence[str]) -> list[dict[str, str]]:
         """The projects of the server, the subjects of a project, the experiments of a subject."""
@@ -251,6 +273,10 @@ class Finder:
 
 def _label(row: Mapping[str, str]) -> str:
     return row.get("label") or row.get("ID", "")
+
+
+def _owner(row: Mapping[str, str]) -> str:
+    return row.get("subject_label") or row.get("subject_ID", "")
 
 
 def _below(place: XnatPlace, parts: Sequence[str]) -> XnatPlace:

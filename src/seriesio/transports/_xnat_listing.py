@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -16,11 +16,13 @@ from ._xnat_receive import CatalogFile
 from ._zip_names import normalise
 
 __all__ = [
+    "PREFERRED",
     "SCAN_COLUMNS",
     "Resource",
     "Scan",
     "is_pattern",
     "matching",
+    "meant",
     "pick_resource",
     "resources_of",
     "rows_of",
@@ -36,7 +38,7 @@ _FILE: Final = re.compile(
     r"/resources/(?P<resource>[^/]+)/files/(?P<path>.*)",
     re.DOTALL,
 )
-_PREFERRED: Final = ("DICOM", "secondary")
+PREFERRED: Final = ("DICOM", "secondary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,12 @@ def is_pattern(text: str) -> bool:
     return any(char in text for char in "*?[")
 
 
+def meant(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names that a part of a path means: itself, if it is there; else all that match it."""
+    known = sorted(set(names))
+    return [wanted] if wanted in known else [name for name in known if fnmatchcase(name, wanted)]
+
+
 def matching(scans: Sequence[Scan], wanted: str) -> list[Scan]:
     """The scan of that very ID; else those whose type or series description is, or matches, it."""
     exact = [scan for scan in scans if scan.id == wanted]
@@ -219,7 +227,7 @@ def pick_resource(resources: Sequence[Resource], wanted: str | None, where: str)
     Raises:
         NotFoundError: there is none, or several and nobody says which.
     """
-    names = _PREFERRED if wanted is None else (wanted,)
+    names = PREFERRED if wanted is None else (wanted,)
     for name in names:
         for resource in resources:
             if name in (resource.label, resource.id) and resource.files:

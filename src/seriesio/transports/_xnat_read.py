@@ -6,16 +6,16 @@ whole are asked for again, one by one; nothing is asked for twice that has come.
 
 from __future__ import annotations
 
-import time
+import mmap
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import anyio
 
-from ..blob import ReceivedBlob
+from ..blob import Announced, ReceivedBlob
 from ..errors import (
     ArchiveError,
     IncompleteSeriesError,
@@ -26,7 +26,7 @@ from ..errors import (
 from ._http_client import HttpError
 from ._http_flow import flowing
 from ._xnat_location import quoted
-from ._xnat_receive import Arrivals, CatalogFile, Receiving
+from ._xnat_receive import Arrivals, CatalogFile, Receiving, Rooms
 from ._xnat_unzip import Unzip
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ __all__ = ["Reader", "Reading", "chosen_way"]
 
 Reading: TypeAlias = Literal["auto", "zip", "files"]
 
-_BATCH: Final = 2 << 20  # bytes that are handed to a thread at a time
+_BATCH: Final = 2 << 20  # bytes that are handed to a thread at a time, at most
+_BATCHES: Final = 8  # that a body makes, at least
+_SMALL: Final = 1 << 18  # but not smaller ones
 _PAUSE: Final = 0.2  # seconds after which a smaller one is handed on
 _WAITING: Final = 2  # batches
 _FEW: Final = 4  # files that are not worth a zip
@@ -78,6 +80,7 @@ class Reader:
     memory: int
     notes: list[tuple[str, str]]
     missing: list[tuple[str, str]] | None = None
+    _rooms: Rooms = field(default_factory=Rooms)
 
     async def read(self, found: Found, prefix: str) -> AsyncGenerator[ReceivedBlob, None]:
         """Every file of a scan's resource, in the order of arrival.
@@ -91,14 +94,16 @@ class Reader:
         self._refuse_too_much(files, str(found.place))
         wanted = {file.path: file for file in files}
         path = f"{found.scan.files_path}/resources/{quoted(found.resource.id)}/files"
+        of = Announced(path, len(files))
         if chosen_way(files, self.via) == "zip":
             async with aclosing(self._zipped(path, found, wanted)) as arrived:
                 async for receiving, blob in arrived:
+                    blob.of = of
                     yield _renamed(blob, prefix, receiving)
         if wanted:
             async with aclosing(self._single(path, found, wanted)) as blobs:
                 async for blob in blobs:
-                    blob.name = prefix + blob.name
+                    blob.name, blob.of = prefix + blob.name, of
                     yield blob
 
     def _refuse_too_much(self, files: Iterable[CatalogFile], where: str) -> None:
@@ -121,11 +126,13 @@ class Reader:
             ):
                 most = sum(file.size or self.memory for file in wanted.values())
                 most += _SLACK + _OVERHEAD * len(wanted)
-                fill = partial(self._fill, reply, most)
+                expected = sum(file.size or 0 for file in wanted.values())
+                fill = partial(self._fill, reply, expected, most)
                 unpack = partial(self._unpack, fill, Unzip(arrivals.store, what), arrivals)
-                async with aclosing(flowing(unpack, _WAITING)) as groups:
+                check = partial(self._check, unpack, arrivals)
+                async with aclosing(flowing(check, 1)) as groups:
                     async for group in groups:
-                        for pair in await self.workers.run(_checked, arrivals, group):
+                        for pair in group:
                             yield pair
         except HttpError as error:
             if not (error.cut or error.status == 404):
@@ -135,9 +142,20 @@ class Reader:
         finally:
             self.notes += [(name, "not in the catalogue") for name in arrivals.unlisted]
 
+    async def _check(
+        self,
+        unpack: Callable[[Callable[[list[Receiving]], Awaitable[None]]], Awaitable[None]],
+        arrivals: Arrivals,
+        emit: Callable[[list[tuple[Receiving, ReceivedBlob]]], Awaitable[None]],
+    ) -> None:
+        """Hold files against the catalogue while the next ones are unpacked."""
+        async with aclosing(flowing(unpack, _WAITING)) as groups:
+            async for group in groups:
+                await emit(await self.workers.run(_checked, arrivals, group))
+
     async def _unpack(
         self,
-        fill: Callable[[Callable[[list[bytes]], Awaitable[None]]], Awaitable[None]],
+        fill: Callable[[Callable[[list[memoryview]], Awaitable[None]]], Awaitable[None]],
         unzip: Unzip,
         arrivals: Arrivals,
         emit: Callable[[list[Receiving]], Awaitable[None]],
@@ -158,30 +176,24 @@ class Reader:
                     return
 
     async def _fill(
-        self, reply: Reply, most: int, emit: Callable[[list[bytes]], Awaitable[None]]
+        self,
+        reply: Reply,
+        expected: int,
+        most: int,
+        emit: Callable[[list[memoryview]], Awaitable[None]],
     ) -> None:
-        """Emit the body in batches.
+        """Emit the body in batches, each of which is gone when as many as may wait came behind it.
 
         Raises:
             ArchiveError: it has no end.
         """
-        batch: list[bytes] = []
-        size = total = 0
-        begun = time.monotonic()
-        try:
-            async for chunk in reply.chunks():
-                batch.append(chunk)
-                size += len(chunk)
-                if size >= _BATCH or time.monotonic() - begun > _PAUSE:
-                    await emit(batch)
-                    total += size
-                    batch, size, begun = [], 0, time.monotonic()
-                    if total > most:
-                        raise ArchiveError(f"{reply.what}: more bytes than its files have")
-        except HttpError:
-            await emit(batch)  # what has come before the cut
-            raise
-        await emit(batch)
+        total = 0
+        async with aclosing(reply.batches(_buffers(expected), _PAUSE)) as batches:
+            async for batch in batches:
+                await emit(batch)
+                total += sum(part.nbytes for part in batch)
+                if total > most:
+                    raise ArchiveError(f"{reply.what}: more bytes than its files have")
 
     # --- file by file -------------------------------------------------------------------------
 
@@ -242,8 +254,10 @@ class Reader:
 
     async def _once(self, path: str, file: CatalogFile) -> ReceivedBlob:
         async with self.session.download(path) as reply:
-            receiving = await self.workers.run(Receiving, file, self.memory, reply.what)
-            fill = partial(self._fill, reply, self.memory)
+            receiving = await self.workers.run(
+                Receiving, file, self.memory, reply.what, self._rooms
+            )
+            fill = partial(self._fill, reply, file.size or 0, self.memory)
             async with aclosing(flowing(fill, _WAITING)) as batches:
                 async for batch in batches:
                     await self.workers.run(_write, receiving, batch)
@@ -260,10 +274,16 @@ def _renamed(blob: ReceivedBlob, prefix: str, receiving: Receiving) -> ReceivedB
     return blob
 
 
-def _fed(unzip: Unzip, batch: Iterable[bytes]) -> ArchiveError | None:
+def _buffers(expected: int) -> list[memoryview]:
+    """One that is filled, some that wait, one that is unpacked: small ones for a small body."""
+    size = min(max(expected // _BATCHES, _SMALL), _BATCH)
+    return [memoryview(mmap.mmap(-1, size)) for _ in range(_WAITING + 2)]
+
+
+def _fed(unzip: Unzip, batch: Iterable[memoryview]) -> ArchiveError | None:
     """Unpack a batch; what is wrong with it does not hide what came before that."""
     try:
-        unzip.feed([b"".join(batch)])  # few calls on much data: the loop waits for none of them
+        unzip.feed(batch)
     except ArchiveError as error:
         return error
     return None
@@ -282,8 +302,9 @@ def _checked(
     return pairs
 
 
-def _write(receiving: Receiving, batch: Iterable[bytes]) -> None:
-    receiving.write(memoryview(b"".join(batch)))
+def _write(receiving: Receiving, batch: Iterable[memoryview]) -> None:
+    for part in batch:
+        receiving.write(part)
 
 
 def _path(file: CatalogFile) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from ..blob import ReceivedBlob
 from ..errors import ArchiveError, TooLargeError, TransportError
 
-__all__ = ["Arrivals", "CatalogFile", "Receiving"]
+__all__ = ["Arrivals", "CatalogFile", "Receiving", "Rooms"]
 
-_MAPPED: Final = 1 << 18  # bytes from which a file gets memory of its own, given back at once
-_AT_ONCE: Final = 1 << 26  # bytes up to which a size is believed before they have come
+_SLAB: Final = 1 << 22  # bytes of memory that is taken, and given back, together
 _UNLISTED: Final = 1 << 28  # bytes of files that the catalogue does not list, and that are dropped
 
 
@@ -33,15 +34,49 @@ class CatalogFile:
     digest: str
 
 
+class Rooms:
+    """Memory for files, many in a slab, which is given back when the last of them is let go."""
+
+    def __init__(self) -> None:
+        self._slab = memoryview(b"")
+        self._lock = threading.Lock()
+
+    def take(self, size: int, name: str) -> memoryview:
+        """Room for a file.
+
+        Raises:
+            TooLargeError: there is no memory for it.
+        """
+        try:
+            if size > _SLAB // 2:
+                return _mapped(size)
+            with self._lock:
+                if size > self._slab.nbytes:
+                    self._slab = _mapped(_SLAB)
+                room, self._slab = self._slab[:size], self._slab[size:]
+                return room
+        except (MemoryError, OverflowError, OSError, ValueError):
+            raise TooLargeError(f"{name}: no memory for {size} bytes") from None
+
+
+def _mapped(size: int) -> memoryview:
+    """Pages of their own, large ones where the system has them: faults cost more than the copy."""
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if (advice := getattr(mmap, "MADV_HUGEPAGE", None)) is not None:
+        with suppress(OSError):  # a system that has none
+            memory.madvise(advice)
+    return memoryview(memory)
+
+
 class Receiving:
     """The bytes of one file, as they come; never more than the catalogue and ``most`` allow."""
 
-    def __init__(self, file: CatalogFile, most: int, what: str) -> None:
+    def __init__(self, file: CatalogFile, most: int, what: str, rooms: Rooms) -> None:
         self.file = file
         self._what = what
         self._most = most if file.size is None else file.size
         self._pieces: list[bytes] = []
-        self._room = None if file.size is None else _memory(file.size, file.path)
+        self._room = None if file.size is None else rooms.take(file.size, file.path)
         self.done = 0
 
     def write(self, data: memoryview) -> None:
@@ -77,19 +112,6 @@ class Receiving:
         return ReceivedBlob(name, tuple(pieces))
 
 
-def _memory(size: int, name: str) -> memoryview:
-    try:
-        return memoryview(_mapped(size) if size >= _MAPPED else bytearray(size))
-    except (MemoryError, OverflowError, OSError, ValueError):
-        raise TooLargeError(f"{name}: no memory for {size} bytes") from None
-
-
-def _mapped(size: int) -> mmap.mmap:
-    """Pages of their own; all at once, where the system can: faults cost more than the copy."""
-    populate = getattr(mmap, "MAP_POPULATE", 0) if size <= _AT_ONCE else 0
-    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | populate)
-
-
 def _md5(pieces: Iterable[memoryview]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for piece in pieces:
@@ -116,6 +138,7 @@ class Arrivals:
     whole: list[Receiving] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     _dropped: int = 0
+    _rooms: Rooms = field(default_factory=Rooms)
     _paths: Mapping[tuple[str, ...], str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,7 +156,7 @@ class Arrivals:
             raise ArchiveError(
                 f"{self.what}: {file.path}: {size} bytes in the zip, the catalogue says {file.size}"
             )
-        return _Arriving(self, Receiving(file, self.most, self.what))
+        return _Arriving(self, Receiving(file, self.most, self.what, self._rooms))
 
     def _path(self, name: str) -> str | None:
         """The listed path that a member is: what follows ``resources/LABEL/files/``, else its end.

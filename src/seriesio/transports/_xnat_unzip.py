@@ -63,7 +63,7 @@ class Unzip:
         self._parser = self._parse()
         next(self._parser)
 
-    def feed(self, chunks: Iterable[bytes]) -> None:
+    def feed(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Go on with the next bytes.
 
         Raises:

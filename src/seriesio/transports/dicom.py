@@ -22,14 +22,19 @@ from ..errors import (
 )
 from ..protocols import Entry, Receipt
 from ._dicom_association import Association, Identity, Peer, Proposal, Timeouts
-from ._dicom_dimse import C_ECHO_RQ, echo_request, status_words
-from ._dicom_find import FIND_PROPOSALS, IMPLICIT, Finder
+from ._dicom_dimse import C_ECHO_RQ, echo_request
+from ._dicom_find import Finder
+from ._dicom_inbound import Destination, destination_of
+from ._dicom_jobs import Wanted
 from ._dicom_listing import entries
 from ._dicom_location import DicomLocation, parse_dicom_location
-from ._dicom_move import Destination, destination_of
-from ._dicom_retrieve import Retrieval, Wanted
-from ._dicom_session import ASSOCIATIONS, deadline, host_limiter, use
+from ._dicom_query import FIND_PROPOSALS, IMPLICIT
+from ._dicom_resolve import resolve
+from ._dicom_retrieve import Retrieval
+from ._dicom_session import ASSOCIATIONS, deadline, host_limiter, patiently, use
+from ._dicom_status import status_words
 from ._dicom_store import store
+from ._dicom_title import checked_title
 
 if TYPE_CHECKING:
     from ..blob import Blob
@@ -42,7 +47,6 @@ __all__ = ["DicomTransport", "Timeouts"]
 
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 _INSTANCE_LIMIT: Final = 1 << 32
-_LONGEST_TITLE: Final = 16
 _SHOWN: Final = 10
 
 R = TypeVar("R")
@@ -59,12 +63,15 @@ class DicomTransport:
         ssl_context: for ``dicoms``; None: one that verifies the peer's certificate and name.
         aet: our AE title.
         move_to: AE title and port (``"AET:port"`` or a pair) of this machine that the archive
-            knows, for one that has no C-GET.
+            knows, for one that has no C-GET, or reports on storage commitment by calling back;
+            with a third part, an SSL context for servers, over TLS.
         transfer_syntaxes: UIDs of those to take, the preferred one first; None: all.
         timeouts: how long to wait for the peer.
         associations: how many may be open with the host at a time; the first to say so in an event
             loop is right.
         on_incomplete: "raise", or "warn": what is missing is told by :attr:`missing` only.
+        single: one series is wanted: where C-FIND tells of several with images, that is said
+            before any is read.
         transcode: what to do with an instance whose encoding the archive does not take.
         verify: ask by C-FIND whether all that was stored is there.
         commit: ask for storage commitment.
@@ -82,11 +89,12 @@ class DicomTransport:
         auth: str | tuple[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         aet: str = "SERIESIO",
-        move_to: str | tuple[str, int] | None = None,
+        move_to: str | tuple[str, int] | tuple[str, int, ssl.SSLContext] | None = None,
         transfer_syntaxes: Sequence[str] | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         associations: int = ASSOCIATIONS,
         on_incomplete: Literal["raise", "warn"] = "raise",
+        single: bool = False,
         transcode: Transcode | None = None,
         verify: bool = False,
         commit: bool = False,
@@ -103,6 +111,7 @@ class DicomTransport:
             raise ValueError(f"associations has to be 1 or more, not {associations}")
         self._associations = associations
         self._tolerant = on_incomplete == "warn"
+        self._single = single
         self._transcode, self._verify, self._commit = transcode, verify, commit
         self._known_peer: Peer | None = None
         self.skipped: list[tuple[str, str]] = []
@@ -150,7 +159,7 @@ class DicomTransport:
                 "a URL to read from goes on after the AE title: /patientID/study/series "
                 "(* stands for any; list shows what is there)"
             )
-        found = finder.resolve(self._where)
+        found = resolve(finder, self._where, single=self._single)
         wanted = [self._wanted(finder, one) for one in found]
         if self._where.instance and not any(one.instances for one in wanted):
             raise NotFoundError(
@@ -248,6 +257,7 @@ class DicomTransport:
                 associations=self._associations,
                 verify=self._verify,
                 commit=self._commit,
+                destination=self._destination,
             )
 
     # --- the peer -------------------------------------------------------------------------
@@ -283,8 +293,9 @@ class DicomTransport:
             association.release()
             return result
 
+        limiter = host_limiter(peer, self._associations)
         async with deadline(peer):
-            return await use(Association(peer), session, host_limiter(peer, self._associations))
+            return await patiently(lambda: use(Association(peer), session, limiter))
 
 
 def _echo(association: Association) -> float:
@@ -299,20 +310,6 @@ def _echo(association: Association) -> float:
         words = status_words(answer.status)
         raise StatusError(f"{association.peer}: C-ECHO failed: {words}", answer.status)
     return time.perf_counter() - begin
-
-
-def checked_title(aet: str) -> str:
-    """An AE title (PS3.5 table 6.2-1).
-
-    Raises:
-        ValueError: it is empty, too long, or has characters that an AE title cannot have.
-    """
-    text = aet.strip(" ")
-    if not 0 < len(text) <= _LONGEST_TITLE or not text.isascii() or not text.isprintable():
-        raise ValueError(f"an AE title has 1 to 16 characters of ASCII, not {aet!r}")
-    if "\\" in text:
-        raise ValueError("an AE title has no backslash")
-    return text
 
 
 # --- credentials ------------------------------------------------------------------------------

@@ -18,13 +18,15 @@ from ..protocols import Entry, Receipt
 from ._http_client import HttpClient, Timeouts
 from ._http_pool import Pool, PoolingWorkers
 from ._http_retry import Retry
-from ._xnat_auth import Auth, Credentials, credentials
+from ._xnat_answers import NoXnatError
+from ._xnat_auth import COOKIE, Auth, Credentials, credentials
 from ._xnat_find import Finder
 from ._xnat_import import Importer
 from ._xnat_location import LEVELS, XnatPlace, place_of, quoted
 from ._xnat_read import Reader
-from ._xnat_session import COOKIE, NoXnatError, XnatSession
-from ._xnat_write import WriteOptions, Writer
+from ._xnat_session import XnatSession
+from ._xnat_target import WriteOptions
+from ._xnat_write import Writer
 
 if TYPE_CHECKING:
     from ..blob import Blob
@@ -41,7 +43,8 @@ class XnatTransport:
     """A place on an XNAT. A Source, a Sink and a Catalogue.
 
     Args:
-        auth: (user, password), or alias and secret of a token; or the path of a netrc file.
+        auth: (user, password), or alias and secret of a token, or ("JSESSIONID", id) for a session
+            that lives and is left alive; or the path of a netrc file.
             Without it: what stands in the URL, else the entry for this host in the file that
             ``NETRC`` names, else in ``~/.netrc``; else we are nobody.
         ssl_context: what to trust instead of the usual certificates (``SSL_CERT_FILE`` and
@@ -183,15 +186,28 @@ class XnatTransport:
             TargetExistsError: a scan of that ID is there, and ``overwrite`` is false.
             TransportError: the server cannot be reached, or does not take the files.
         """
+        self._options.check()
         async with self._session() as (session, place):
             if len(place.parts) < 3:
                 raise LocationError(
                     f"{place}: a new scan belongs into xnat://host/project/subject/experiment"
                 )
             if self._via == "import":
+                self._refuse_for_import(place, overwrite)
                 return await self._importer(session, place).write(blobs)
             writer = Writer(session, self._workers, place, self._options, self._via)
             return await writer.write(blobs, overwrite)
+
+    def _refuse_for_import(self, place: XnatPlace, overwrite: bool) -> None:
+        """Refuse what the service would not heed: it names and describes scans itself."""
+        options = self._options
+        named = (options.scan_id, options.scan_type, options.xsi_type, options.note)
+        if len(place.parts) > 3 or any((*named, options.quality, options.resource)):
+            raise LocationError(
+                f'{place}: via="import" leaves ID and description of scans to the server'
+            )
+        if overwrite:
+            raise LocationError(f'{place}: via="import" replaces nothing; merge="append" adds')
 
     def _importer(self, session: XnatSession, place: XnatPlace) -> Importer:
         options = self._options
@@ -228,14 +244,17 @@ class XnatTransport:
         for place in self._place.candidates():
             base = place.origin + (place.context or "")
             key = ("xnat", base, who, self._ssl, self._http)
+            session = await pool.get(key, partial(self._made, base, who))
             try:
-                return await pool.get(key, partial(self._begin, base, who)), place
+                await session.open()
+                return session, place
             except NoXnatError as error:
                 first = first or error
         assert first is not None
         raise first
 
-    async def _begin(self, base: str, who: Credentials | None) -> XnatSession:
+    async def _made(self, base: str, who: Credentials | None) -> XnatSession:
+        """A session that is still to be opened: what comes of that is known to all who share it."""
         make = partial(
             HttpClient,
             base,
@@ -245,15 +264,8 @@ class XnatTransport:
             transport=self._http,
             own=COOKIE,
         )
-        session = XnatSession(
-            await self._workers.run(make), who, retry=self._retry, downloads=_DOWNLOADS
-        )
-        try:
-            await session.open()
-        except BaseException:
-            await session.aclose()
-            raise
-        return session
+        http = await self._workers.run(make)
+        return XnatSession(http, who, retry=self._retry, downloads=_DOWNLOADS)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
