@@ -207,6 +207,17 @@ def _planning(stage: Stage) -> list[Contender]:
     return [Contender(OURS, planned), constant("bound", {"time": 0.5})]
 
 
+def _growth(stage: Stage) -> list[Contender]:
+    """A million instances, and the way there."""
+
+    def each(count: int) -> Callable[[], Figures]:
+        table = cache(partial(planning.headers, count // 100, 100))
+        return lambda: {"time": planning.plan_seconds(table()) / count / np.log2(count)}
+
+    smaller = [Contender(f"{count:,} of them", each(count)) for count in (1000, 10_000, 100_000)]
+    return [Contender(OURS, each(1_000_000)), *smaller]
+
+
 _IMAGEDATA_SIZE = Limit("imagedata", 1.1, "≤ 1.1 × the size", "size")
 
 ROWS: tuple[Row, ...] = (
@@ -299,6 +310,12 @@ ROWS: tuple[Row, ...] = (
         "planning 10,000 instances, above the scan",
         _planning,
         (Limit("bound", 1.0, "≤ 0.5 s"),),
+    ),
+    Row(
+        "planning-growth",
+        "planning 1,000,000 instances: time / (n log₂ n)",
+        _growth,
+        (Limit("10,000 of them", 2.0, "no worse than n log n: ≤ 2 ×"),),
     ),
     *archive.ROWS,
     *xnat.ROWS,

@@ -22,18 +22,13 @@ from seriesio.errors import DataError, EncodeError, SeriesIOError, TooLargeError
 from seriesio.formats.image import Image
 from seriesio.formats.matlab import MatlabFormat
 
+from .guest_files import MEMORY, TYPES, voxels
+
 h5py: Any = import_module("h5py")
 scipy_io: Any = import_module("scipy.io")
 
-MEMORY = 1 << 20
 FORMAT = MatlabFormat()
-TYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 CLASSES = {"f4": "single", "f8": "double"}
-
-
-def voxels(dtype: str = "i2", shape: tuple[int, ...] = (2, 3, 4)) -> NDArray[Any]:
-    """(…, slices, rows, columns) different values."""
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
 def matrix(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,62 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from seriesio.blob import Blob, FileBlob, MemoryBlob, read_all
+from seriesio.blob import Blob, MemoryBlob, read_all
 from seriesio.dicom.sorting import Axis
 from seriesio.errors import DataError, EncodeError, SeriesIOError, TooLargeError
 from seriesio.formats.image import Image
 from seriesio.formats.metaimage import MetaImageFormat
 
+from .guest_files import MEMORY, OBLIQUE, TYPES, GuestFiles, affine_of, changed, place, voxels
+
 sitk: Any = import_module("SimpleITK")
 
-MEMORY = 1 << 20
 FORMAT = MetaImageFormat()
-TYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
-OBLIQUE = np.array([[0.8, -0.6, 0.0], [0.48, 0.64, 0.6], [-0.36, -0.48, 0.8]])
+FILES = GuestFiles(FORMAT, "a.mha")
+read, read_path, write = FILES.read, FILES.read_path, FILES.write
 HEADER = """ObjectType = Image
 NDims = 3
 DimSize = 4 3 2
 ElementType = MET_SHORT
 """
-
-
-def voxels(dtype: str = "i2", shape: tuple[int, ...] = (2, 3, 4)) -> NDArray[Any]:
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
-def affine_of(image: Any) -> NDArray[np.float64]:
-    """The affine of SimpleITK's own numbers, which are LPS."""
-    affine = np.eye(4)
-    directions = np.array(image.GetDirection()).reshape(3, 3)
-    affine[:3, :3] = directions * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
-    return affine
-
-
-def read(data: bytes, name: str = "a.mha", memory: int = MEMORY, **options: Any) -> Image:
-    return FORMAT.read(name, {name: MemoryBlob(name, data)}, memory=memory, options=options)
-
-
-def read_path(path: Path, **options: Any) -> Image:
-    """Read a file with those of its companions that are there, as the frame does."""
-    head = path.read_bytes()[:1024]
-    assert FORMAT.claims(path.name, head)
-    names = [path.name, *FORMAT.companions(path.name, head)]
-    there = [path.parent / name for name in names if (path.parent / name).exists()]
-    files: dict[str, Blob] = {p.name: FileBlob(p.name, str(p), p.stat().st_size) for p in there}
-    return FORMAT.read(path.name, files, memory=MEMORY, options=options)
-
-
-def write(folder: Path, image: Image, **options: Any) -> list[Path]:
-    blobs = list(FORMAT.write(image, "a", options=options))
-    for blob in blobs:
-        data = read_all(blob)
-        assert len(data) == blob.size
-        (folder / blob.name).write_bytes(data)
-    return [folder / blob.name for blob in blobs]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -92,15 +55,11 @@ def test_simpleitk_reads_what_is_written(
     tmp_path: Path, dtype: str, options: dict[str, bool]
 ) -> None:
     """SimpleITK finds the voxels, the spacing and an oblique, sheared place."""
-    affine = np.eye(4)
-    affine[:3, :3] = OBLIQUE * [0.5, 0.75, 3.0]
-    affine[:3, 2] += [0.1, 0.5, 0.2]
-    affine[:3, 3] = [-10.0, 20.5, 30.0]
-    path = write(tmp_path, Image(voxels(dtype), affine=affine), **options)[0]
+    path = write(tmp_path, Image(voxels(dtype), affine=place()), **options)[0]
     assert path.suffix == (".mhd" if options.get("detached") else ".mha")
     found = sitk.ReadImage(str(path))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), voxels(dtype))
-    np.testing.assert_allclose(affine_of(found), affine, atol=1e-12)
+    np.testing.assert_allclose(affine_of(found), place(), atol=1e-12)
 
 
 def test_detached_and_compressed_names(tmp_path: Path) -> None:
@@ -397,21 +356,13 @@ SEEDS = [
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_mutated_files(data: st.DataObject) -> None:
+@given(data=changed(SEEDS))
+def test_mutated_files(data: bytes) -> None:
     """Whatever is changed in a file: a volume within the limit, or an error of ours."""
-    mutated = bytearray(data.draw(st.sampled_from(SEEDS)))
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(mutated) - 1))
-        piece = data.draw(
-            st.one_of(st.binary(max_size=4), st.sampled_from([b"9" * 20, b"-", b"e"]))
-        )
-        mutated[place : place + data.draw(st.integers(0, 3))] = piece
-        mutated = mutated or bytearray(b"\n")
-    FORMAT.claims("a.mha", bytes(mutated[:1024]))
-    FORMAT.companions("a.mhd", bytes(mutated[:1024]))
+    FORMAT.claims("a.mha", data[:1024])
+    FORMAT.companions("a.mhd", data[:1024])
     try:
-        image = read(bytes(mutated))
+        image = read(data)
     except SeriesIOError:
         return
     assert image.array.nbytes <= MEMORY

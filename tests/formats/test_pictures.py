@@ -18,11 +18,9 @@ from seriesio.formats import pictures
 from seriesio.formats.image import Image
 from seriesio.formats.pictures import PngFormat, TiffFormat
 
+from .guest_files import voxels
+
 PLACE = np.diag([0.5, 0.25, 3.0, 1.0])
-
-
-def voxels(dtype: Any = "u2", shape: tuple[int, ...] = (2, 3, 4)) -> NDArray[Any]:
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
 def pngs(image: Image, name: str = "a", **options: Any) -> dict[str, PIL.Image.Image]:

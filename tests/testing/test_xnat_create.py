@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
 from seriesio.testing import XnatServer
 
+from .asking import asking
+
 PROJECT = "/data/projects/P"
 SESSION = f"{PROJECT}/subjects/S/experiments/E"
 MR = {"xsiType": "xnat:mrScanData"}
-
-
-@asynccontextmanager
-async def asking(server: XnatServer, user: str = "admin") -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(server)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://xnat.test", auth=(user, user)
-    ) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,26 +7,17 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from seriesio.testing import XnatFaults, XnatServer
 
+from .asking import asking
+
 SCANS = "/data/projects/P/subjects/S/experiments/E/scans"
 RESOURCE = f"{SCANS}/4/resources/DICOM"
 FILES = {"a.dcm": b"one" * 1000, "sub/b.dcm": bytes(5000), "ä.txt": b"", "4/x": b"x"}
-
-
-@asynccontextmanager
-async def asking(server: XnatServer, user: str = "admin") -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(server)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://xnat.test", auth=(user, user)
-    ) as client:
-        yield client
 
 
 @pytest.fixture

@@ -6,27 +6,18 @@ import io
 import re
 import tarfile
 import zipfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from functools import cache
 
-import httpx
 import pytest
 
 from seriesio.testing import Phantom, XnatServer, phantom
 
+from .asking import asking
+
 IMPORT = "/data/services/import"
 DEST = {"dest": "/archive/projects/P/subjects/S/experiments/E"}
 ZIP = {"Content-Type": "application/zip"}
-
-
-@asynccontextmanager
-async def asking(server: XnatServer, user: str = "admin") -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(server)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://xnat.test", auth=(user, user)
-    ) as client:
-        yield client
 
 
 @cache

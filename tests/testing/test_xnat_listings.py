@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,17 +12,10 @@ import pytest
 
 from seriesio.testing import XnatFaults, XnatServer, phantom
 
+from .asking import asking
+
 SCANS = "/data/projects/P/subjects/S1/experiments/E1/scans"
 FILES = {"a.dcm": b"one", "sub/b.dcm": b"second", "sub/c d.txt": b""}
-
-
-@asynccontextmanager
-async def asking(server: XnatServer, user: str = "admin") -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(server)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://xnat.test", auth=(user, user)
-    ) as client:
-        yield client
 
 
 @pytest.fixture

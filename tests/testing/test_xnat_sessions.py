@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from seriesio.testing import XnatFaults, XnatServer
 
+from .asking import asking
+
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
 LOGIN = "<!-- BEGIN xnat-templates/screens/Login.vm -->"
-
-
-@asynccontextmanager
-async def asking(
-    server: XnatServer, auth: tuple[str, str] | None = ("admin", "admin"), **how: Any
-) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(server)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://xnat.test", auth=auth, **how
-    ) as client:
-        yield client
 
 
 async def test_a_basic_request_without_a_cookie_opens_a_session_each_time() -> None:

@@ -240,10 +240,12 @@ async def test_unsupported(archive: DicomArchive, fault: Faults) -> None:
 class AfterQuery(DicomTransport):
     """A fault begins when all queries are answered."""
 
-    def __init__(self, archive: DicomArchive, fault: Faults, associations: int) -> None:
+    def __init__(
+        self, archive: DicomArchive, fault: Faults, associations: int, **options: Any
+    ) -> None:
         location = parse_location(archive.url + path(made()))
-        timeouts = QUICK if fault.stall_after else PATIENT
-        super().__init__(location, Workers(), timeouts=timeouts, associations=associations)
+        options = {"timeouts": QUICK if fault.stall_after else PATIENT, **options}
+        super().__init__(location, Workers(), associations=associations, **options)
         self._then = archive, fault
 
     def _find(self, association: Any) -> Any:
@@ -294,6 +296,27 @@ async def test_broken_each_time(archive: DicomArchive) -> None:
     with pytest.raises(AssociationError, match="aborted") as caught:
         await read(AfterQuery(archive, Faults(abort_after=1), 1))
     assert caught.value.__notes__ == ["4 instances had arrived; it was tried 4×"]
+
+
+async def test_broken_each_time_and_tolerated(archive: DicomArchive) -> None:
+    """Where that is asked for, what has come is handed over, and the rest named with the reason."""
+    source = AfterQuery(archive, Faults(abort_after=1), 1, on_incomplete="warn")
+    found = await read(source)
+    assert len(found) == 4
+    assert {uid for uid, _ in source.missing} == {*uids(made())} - {
+        name.removesuffix(".dcm") for name in found
+    }
+    assert all("aborted" in reason for _, reason in source.missing)
+
+
+async def test_the_deadline_is_of_the_whole_call(
+    archive: DicomArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What queries have taken of it, the retrieval has no more: here they have taken all."""
+    ticks = iter([0.0, 61.0])  # before the queries, and after them
+    monkeypatch.setattr("seriesio.transports.dicom.monotonic", lambda: next(ticks))
+    with pytest.raises(AssociationError, match="not done within 60 seconds"):
+        await read(transport(archive, timeouts=Timeouts(total=60)))
 
 
 async def test_rejected_for_now(archive: DicomArchive, monkeypatch: pytest.MonkeyPatch) -> None:

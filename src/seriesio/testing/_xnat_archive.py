@@ -130,6 +130,8 @@ class Archive:
             BadNameError: a path that no file can have.
         """
         file = StoredFile(path, data, *about)
+        if isinstance(data, bytes):
+            file.sum_up()
         if resource.folder is not None and isinstance(data, bytes):
             target = resource.folder.joinpath(*map(_disk_name, path.split("/")))
             target.parent.mkdir(parents=True, exist_ok=True)

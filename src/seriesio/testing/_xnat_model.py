@@ -56,11 +56,15 @@ class StoredFile:
     def data(self) -> bytes:
         return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
 
-    @property
-    def md5(self) -> str:
+    def sum_up(self) -> str:
+        """The MD5 of the file's bytes; a catalogue has it from the moment a file is stored."""
         if self._md5 is None:
             self._md5 = hashlib.md5(self.data(), usedforsecurity=False).hexdigest()
         return self._md5
+
+    @property
+    def md5(self) -> str:
+        return self.sum_up()
 
     def crc(self, data: bytes) -> int:
         """The CRC-32 of the file's bytes, which the caller has in hand."""

@@ -50,6 +50,8 @@ class Retrieval:
         syntaxes: transfer syntaxes to take; None: all. Others only for what does not come in them.
         destination: where the archive can C-MOVE to; None: nowhere.
         instance_limit: bytes of the largest instance.
+        tolerant: hand over what has come, where the peer breaks off for ever.
+        spent: seconds of the call's time that are over already.
 
     Attributes:
         missing: UID and reason of what has not arrived, once all is done.
@@ -62,6 +64,8 @@ class Retrieval:
     syntaxes: Sequence[str] | None
     destination: Destination | None
     instance_limit: int
+    tolerant: bool = False
+    spent: float = 0.0
     missing: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _outcomes: list[Outcome] = field(default_factory=list)
@@ -91,7 +95,7 @@ class Retrieval:
             await _ended(work)
 
     async def _work(self, intake: Intake) -> None:
-        async with deadline(self.peer):
+        async with deadline(self.peer, self.spent):
             await self._retrieve(intake)
         self._judge(intake)
 
@@ -129,6 +133,9 @@ class Retrieval:
             broken = await self._round(intake, jobs, proposals)
             jobs, proposals = jobs_again(self.wanted, intake), self._proposals_again(intake)
             if broken is not None and (self._unlisted or (jobs and tries == TRIES)):
+                if self.tolerant and intake.total and not self._unlisted:
+                    self._refused = str(broken)
+                    return
                 broken.add_note(f"{intake.total} instances had arrived; it was tried {tries}×")
                 raise broken
             if not jobs or (broken is None and tries > 1 and intake.total == before):

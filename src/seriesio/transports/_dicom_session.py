@@ -78,18 +78,20 @@ async def patiently(call: Callable[[], Awaitable[R]]) -> R:
 
 
 @asynccontextmanager
-async def deadline(peer: Peer) -> AsyncIterator[None]:
+async def deadline(peer: Peer, spent: float = 0.0) -> AsyncIterator[None]:
     """The time that a whole call may take; no generator may yield within.
+
+    ``spent``: seconds that are over already.
 
     Raises:
         AssociationError: it is over.
     """
+    total = peer.timeouts.total
     try:
-        with anyio.fail_after(peer.timeouts.total):
+        with anyio.fail_after(None if total is None else max(total - spent, 0)):
             yield
     except TimeoutError as error:
-        seconds = peer.timeouts.total
-        raise AssociationError(f"{peer}: not done within {seconds:g} seconds") from error
+        raise AssociationError(f"{peer}: not done within {total:g} seconds") from error
 
 
 async def use(

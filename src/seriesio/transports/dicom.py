@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from netrc import NetrcParseError, netrc
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import unquote
 
@@ -135,7 +136,7 @@ class DicomTransport:
             StatusError, AssociationError, UnsupportedByPeerError: the peer fails.
         """
         self.skipped, self.missing, self.warnings = [], [], []
-        peer = await self._peer()
+        peer, begun = await self._peer(), monotonic()
         wanted = await self._session(peer, self._find, FIND_PROPOSALS)
         retrieval = Retrieval(
             peer,
@@ -144,6 +145,8 @@ class DicomTransport:
             self._syntaxes,
             self._destination,
             _INSTANCE_LIMIT,
+            self._tolerant,
+            monotonic() - begun,
         )
         async with aclosing(retrieval.blobs()) as blobs:
             async for blob in blobs:

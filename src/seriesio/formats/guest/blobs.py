@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ...blob import BlobReader
 
-__all__ = ["FramesBlob", "Voxels", "packed_voxels", "voxels_blob"]
+__all__ = ["FramesBlob", "Voxels", "headed_blob", "packed_voxels", "voxels_blob"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +70,21 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 def voxels_blob(name: str, head: bytes, voxels: Voxels, tail: bytes = b"") -> Blob:
     """A file of a header and voxels: views where the voxels stand right, else made in passing."""
     if voxels.plain:
-        pieces = (memoryview(head), *voxels.pieces(), memoryview(tail))
-        return PiecesBlob(name, tuple(piece for piece in pieces if piece.nbytes))
+        return _joined(name, (memoryview(head), *voxels.pieces(), memoryview(tail)))
     return FramesBlob(name, head, voxels, tail)
+
+
+def headed_blob(
+    name: str, head: bytes, voxels: Voxels, packed: tuple[memoryview, ...] | None
+) -> Blob:
+    """A file of a header and voxels: ``packed``, or as they are where that is None."""
+    if packed is None:
+        return voxels_blob(name, head, voxels)
+    return _joined(name, (memoryview(head), *packed))
+
+
+def _joined(name: str, pieces: Iterable[memoryview]) -> Blob:
+    return PiecesBlob(name, tuple(piece for piece in pieces if piece.nbytes))
 
 
 def packed_voxels(voxels: Voxels, wbits: int) -> tuple[memoryview, ...]:

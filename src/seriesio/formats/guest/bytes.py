@@ -29,6 +29,7 @@ __all__ = [
     "new_volume",
     "numbers_into",
     "raw_into",
+    "rest_into",
     "skip_lines",
 ]
 
@@ -80,6 +81,17 @@ def raw_into(target: memoryview, blob: Blob, offset: int) -> None:
             read_fully(reader, target[start : start + BLOCK], offset + start, blob.name)
     finally:
         reader.close()
+
+
+def rest_into(array: NDArray[Any], blob: Blob, offset: int) -> tuple[str, ...]:
+    """Fill a contiguous array with the bytes from ``offset`` on; a note on what is behind them.
+
+    Raises:
+        DataError: the file is shorter.
+    """
+    raw_into(bytes_of(array), blob, offset)
+    left = blob.size - offset - array.nbytes
+    return (f"{left} bytes behind the voxels are not used",) if left else ()
 
 
 def inflate_into(target: memoryview, blob: Blob, offset: int, packing: str, skip: int = 0) -> None:

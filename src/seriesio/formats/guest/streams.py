@@ -18,6 +18,7 @@ from .plain import PlainStream
 
 if TYPE_CHECKING:
     from ...blob import Blob
+    from ...inflate import Bytes, Decompressor
 
 __all__ = [
     "GZIP",
@@ -100,19 +101,6 @@ def open_stream(blob: Blob) -> Stream:
     return PackedStream(plain, "gzip") if is_gzip(magic) else plain
 
 
-class _Unpacker(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unconsumed_tail(self) -> bytes: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: memoryview, limit: int, /) -> bytes: ...
-
-
 class _Bzip2:
     """A bzip2 decompressor that takes no more bytes than it needs, as zlib's does."""
 
@@ -128,13 +116,13 @@ class _Bzip2:
     def unused_data(self) -> bytes:
         return self._stream.unused_data + self.unconsumed_tail
 
-    def decompress(self, data: memoryview, limit: int, /) -> bytes:
+    def decompress(self, data: Bytes, max_length: int = 0, /) -> bytes:
         taken, left = (data, b"") if self._stream.needs_input else (b"", bytes(data))
         self.unconsumed_tail = left
-        return self._stream.decompress(taken, limit)
+        return self._stream.decompress(taken, max_length or -1)  # zlib's 0 is bzip2's -1: all
 
 
-_OPENERS: Final[dict[str, Callable[[], _Unpacker]]] = {
+_OPENERS: Final[dict[str, Callable[[], Decompressor]]] = {
     "gzip": lambda: decompressobj(GZIP),
     "zlib": lambda: decompressobj(ZLIB),
     "bzip2": _Bzip2,

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from ...blob import MemoryBlob, PiecesBlob
+from ...blob import MemoryBlob
 from ...dicom.sorting import Axis
 from ...errors import DataError, EncodeError
-from ..guest.blobs import Voxels, packed_voxels, voxels_blob
-from ..guest.bytes import bytes_of, inflate_into, native, new_volume, numbers_into, raw_into
-from ..guest.data import head_of, listed, named_axes, options_of, sibling, storable, text_of
+from ..guest.blobs import Voxels, headed_blob, packed_voxels
+from ..guest.bytes import bytes_of, inflate_into, native, new_volume, numbers_into, rest_into
+from ..guest.data import head_of, named_axes, options_of, sibling, storable, text_of
+from ..guest.data_file import data_file, wants_data_file
 from ..guest.streams import ZLIB
 from ..image import Image
 from .header import MetaHeader, header_of, split_lines
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MetaImageFormat"]
 
-_TOLD: Final = 100  # characters of a name that an error shows
 _DIMENSIONS: Final = re.compile(rb"^[ \t]*NDims[ \t]*=[ \t]*\d", re.MULTILINE)
 _OBJECT: Final = re.compile(rb"^[ \t]*ObjectType[ \t]*=[ \t]*(\w+)", re.MULTILINE)
 _DATA: Final = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=[ \t]*([^\r\n]*)\r?\n", re.MULTILINE)
@@ -97,16 +97,13 @@ class MetaImageFormat:
             EncodeError: voxels of a type that the format has not, or no place in space.
         """
         chosen = options_of(options, compress=False, detached=None, extension="")
-        detached = chosen["detached"]
-        if detached is None:
-            detached = chosen["extension"].lower() == ".mhd"
         dtype = storable(image.array.dtype, "a MetaImage")
         voxels = Voxels(image.array, image.array.ndim - 2 - image.color, dtype)
         packed = packed_voxels(voxels, ZLIB) if chosen["compress"] else None
         size = None if packed is None else sum(map(len, packed))
-        if not detached:
+        if not wants_data_file(chosen, ".mhd"):
             head = header_lines(image, dtype, "LOCAL", size)
-            yield _joined(f"{name}.mha", head, voxels, packed)
+            yield headed_blob(f"{name}.mha", head, voxels, packed)
             return
         data = f"{name}.raw" if packed is None else f"{name}.zraw"
         file = data.rpartition("/")[2]
@@ -116,31 +113,15 @@ class MetaImageFormat:
                 "choose another, or write a .mha"
             )
         yield MemoryBlob(f"{name}.mhd", header_lines(image, dtype, file, size))
-        yield _joined(data, b"", voxels, packed)
-
-
-def _joined(name: str, head: bytes, voxels: Voxels, packed: tuple[memoryview, ...] | None) -> Blob:
-    if packed is None:
-        return voxels_blob(name, head, voxels)
-    return PiecesBlob(name, tuple(part for part in (memoryview(head), *packed) if part.nbytes))
+        yield headed_blob(data, b"", voxels, packed)
 
 
 def _data(header: MetaHeader, name: str, files: Mapping[str, Blob], end: int) -> tuple[Blob, int]:
     """The blob that has the elements, and where they begin."""
-    told = header.data_file
-    if told.upper() == "LOCAL":
+    if header.data_file.upper() == "LOCAL":
         blob, start = files[name], end
-    elif listed(told):
-        raise DataError(f"{name}: its voxels are in a list or pattern of files; join them first")
     else:
-        file = sibling(name, told)
-        if file is None:
-            raise DataError(f"{name}: its data file is not in the same directory")
-        if file not in files:
-            raise DataError(f"{name}: its data file {file[:_TOLD]!r} is missing")
-        if file == name and not header.skipped:
-            raise DataError(f"{name}: the header is said to be its own data file")
-        blob, start = files[file], 0
+        blob, start = data_file(header.data_file, name, files, skips=header.skipped != 0), 0
     return blob, start + _skipped(header, blob, start, name)
 
 
@@ -162,9 +143,7 @@ def _fill(array: NDArray[Any], header: MetaHeader, blob: Blob, start: int) -> tu
     elif header.packed:
         inflate_into(bytes_of(array), blob, start, "zlib")
     else:
-        raw_into(bytes_of(array), blob, start)
-        left = blob.size - start - array.nbytes
-        return (f"{left} bytes behind the voxels are not used",) if left else ()
+        return rest_into(array, blob, start)
     return ()
 
 

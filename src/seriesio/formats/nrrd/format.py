@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from ...blob import MemoryBlob, PiecesBlob
+from ...blob import MemoryBlob
 from ...errors import DataError, EncodeError
-from ..guest.blobs import Voxels, packed_voxels, voxels_blob
+from ..guest.blobs import Voxels, headed_blob, packed_voxels
 from ..guest.bytes import (
     bytes_of,
     hex_into,
@@ -23,10 +23,11 @@ from ..guest.bytes import (
     native,
     new_volume,
     numbers_into,
-    raw_into,
+    rest_into,
     skip_lines,
 )
 from ..guest.data import head_of, listed, named_axes, options_of, sibling, storable, text_of
+from ..guest.data_file import data_file, wants_data_file
 from ..guest.streams import GZIP
 from ..image import Image
 from .axes import attributes_of, layout_of
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["NrrdFormat"]
 
 _DATA: Final = re.compile(rb"^data ?file:[ \t]*([^\r\n]*)\r?\n", re.MULTILINE | re.IGNORECASE)
-_TOLD: Final = 100  # characters of a name that an error shows
 _SKIP_LIMIT: Final = 1 << 40
 
 
@@ -115,9 +115,7 @@ class NrrdFormat:
             EncodeError: voxels of a type that the format has not, or no place in space.
         """
         chosen = options_of(options, compress=False, detached=None, extension="")
-        detached = chosen["detached"]
-        if detached is None:
-            detached = chosen["extension"].lower() == ".nhdr"
+        detached = wants_data_file(chosen, ".nhdr")
         dtype = storable(image.array.dtype, "an NRRD file")
         voxels = Voxels(image.array, image.array.ndim - 2 - image.color, dtype)
         packed = packed_voxels(voxels, GZIP) if chosen["compress"] else None
@@ -132,31 +130,18 @@ class NrrdFormat:
         if detached:
             yield MemoryBlob(f"{name}.nhdr", head)
         own, head = (data, b"") if detached else (f"{name}.nrrd", head)
-        if packed is None:
-            yield voxels_blob(own, head, voxels)
-        else:
-            pieces = (memoryview(head), *packed)
-            yield PiecesBlob(own, tuple(piece for piece in pieces if piece.nbytes))
+        yield headed_blob(own, head, voxels, packed)
 
 
 def _data(header: NrrdHeader, name: str, files: Mapping[str, Blob], end: int) -> tuple[Blob, int]:
     """The blob that has the voxels, and where their encoding begins."""
     if min(header.line_skip, header.byte_skip + 1) < 0 or header.byte_skip > _SKIP_LIMIT:
         raise DataError(f"{name}: a line skip or byte skip that is no number of them")
-    told = header.data_file
-    if not told:
-        blob, start = files[name], end
-    elif listed(told):
-        raise DataError(f"{name}: its voxels are in a list or pattern of files; join them first")
+    if header.data_file:
+        skips = bool(header.line_skip or header.byte_skip)
+        blob, start = data_file(header.data_file, name, files, skips=skips), 0
     else:
-        file = sibling(name, told)
-        if file is None:
-            raise DataError(f"{name}: its data file is not in the same directory")
-        if file not in files:
-            raise DataError(f"{name}: its data file {file[:_TOLD]!r} is missing")
-        if file == name and not (header.line_skip or header.byte_skip):
-            raise DataError(f"{name}: the header is said to be its own data file")
-        blob, start = files[file], 0
+        blob, start = files[name], end
     return blob, skip_lines(blob, start, header.line_skip)
 
 
@@ -178,7 +163,5 @@ def _fill(array: NDArray[Any], header: NrrdHeader, blob: Blob, start: int) -> tu
     elif header.encoding == "text":
         numbers_into(array, blob, start)
     else:
-        raw_into(bytes_of(array), blob, start)
-        left = blob.size - start - array.nbytes
-        return (f"{left} bytes behind the voxels are not used",) if left else ()
+        return rest_into(array, blob, start)
     return ()
