@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from os import PathLike, fspath
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import anyio.to_thread
 
 from ..errors import MissingDependencyError, TransportError
+from ._stopping import Stopping
 from ._xnat_http import Gone, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def _hang_up(receive: Receive, send: Send) -> None:
         pass
 
 
-class Serving:
+class Serving(Stopping):
     """The server on a port while the block runs; ``with`` or ``async with`` gives its URL."""
 
     def __init__(
@@ -177,25 +177,8 @@ class Serving:
     def __enter__(self) -> str:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     async def __aenter__(self) -> str:
         return await anyio.to_thread.run_sync(self.start)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.stop)
 
 
 async def _close(server: Server) -> None:

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from ssl import SSLContext
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
-import anyio
 import anyio.to_thread
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
@@ -30,6 +28,7 @@ from ._archive_records import AssociationRecord, Identity, Request
 from ._archive_server import ArchiveServer
 from ._archive_service import Destination, Service
 from ._archive_wire import quiet
+from ._stopping import Stopping
 
 __all__ = ["DicomArchive"]
 
@@ -37,7 +36,7 @@ _VERIFICATION: Final = "1.2.840.10008.1.1"
 _POLL: Final = 0.02  # seconds after which the listening thread looks whether it is to stop
 
 
-class DicomArchive:
+class DicomArchive(Stopping):
     """A DICOM archive in this process; ``async with`` (or ``with``) starts and stops it.
 
     Its threads are pynetdicom's; none of them is left when the block ends, and no socket.
@@ -142,26 +141,9 @@ class DicomArchive:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     async def __aenter__(self) -> Self:
         await anyio.to_thread.run_sync(self.start)
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.stop)
 
     @property
     def port(self) -> int:
