@@ -247,6 +247,7 @@ class HttpClient:
             signed = httpx.BasicAuth(*auth) if auth is not None else None
             with quiet():
                 response = await self._client.send(request, stream=True, auth=signed)
+        _bounded(response)
         try:
             request.extensions["timeout"]["read"] = self._timeouts.idle
             yield Reply(response, what)
@@ -276,14 +277,25 @@ def _on_our_wires(client: httpx.AsyncClient) -> None:
 
 def _framing(response: httpx.Response) -> Framing | None:
     """How the body is framed; None where it is left to others."""
-    coding, length = (response.headers.get(n) for n in ("transfer-encoding", "content-length"))
+    coding, length = response.headers.get("transfer-encoding"), _length(response)
     if response.http_version != "HTTP/1.1":
         return None
     if coding is not None:
         return Chunked() if coding.strip().lower() == "chunked" else None
-    if length is None or not re.fullmatch("[0-9]{1,18}", length) or int(length) < _WORTH:
-        return None
-    return Sized(int(length))
+    return Sized(length) if length is not None and length >= _WORTH else None
+
+
+def _bounded(response: httpx.Response) -> None:
+    """Tell the connection where the body ends, if the answer says it."""
+    stream, length = response.extensions.get("network_stream"), _length(response)
+    if isinstance(stream, WireStream) and stream.between and length is not None:
+        stream.length = length
+
+
+def _length(response: httpx.Response) -> int | None:
+    length = response.headers.get("content-length", "")
+    whole = "transfer-encoding" not in response.headers and re.fullmatch("[0-9]{1,18}", length)
+    return int(length) if whole else None
 
 
 class _AllBut(DefaultCookiePolicy):
