@@ -13,6 +13,8 @@ import anyio
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import UID
+from pynetdicom import AllStoragePresentationContexts
 
 from seriesio import Client
 from seriesio.blob import read_all
@@ -110,6 +112,36 @@ async def test_shared_out(archive: DicomArchive) -> None:
     assert sorted(uid for part in lists for uid in part) == sorted(uids(made()))
     assert [one.level for one in asked] == ["IMAGE"] * len(asked)
     assert len({one.association for one in asked}) == 2
+
+
+def of_many_classes(count: int) -> list[bytes]:
+    """Instances of one series, each of another storage SOP class of the standard."""
+    classes = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    files = []
+    for dataset, uid in zip(phantom((count, 4, 4)).datasets(), classes, strict=False):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID(uid)
+        buffer = BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        files.append(buffer.getvalue())
+    return files
+
+
+async def test_more_classes_than_an_association_takes() -> None:
+    """Of 140 SOP classes, all arrive, though there are at most 128 contexts (PS3.8 9.3.2.2)."""
+    files = of_many_classes(140)
+    with DicomArchive(ae_title="HERE") as archive:
+        archive.add(files)
+        found = await read(transport(archive, phantom((140, 4, 4))))
+        asked = [len(one.proposed) for one in archive.associations]
+    assert len(found) == 140
+    assert max(asked) <= 128
+
+
+async def test_ipv6() -> None:
+    """An address in brackets is one of IPv6."""
+    with DicomArchive(host="::1") as archive:
+        archive.add(made().files().values())
+        assert len(await read(transport(archive))) == COUNT
 
 
 async def test_contexts(archive: DicomArchive) -> None:
