@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
@@ -27,7 +28,7 @@ SHAPE = (4, 6, 8)
 
 @pytest.fixture
 def series(tmp_path: Path) -> Series:
-    return anyio.run(Series.open, phantom(SHAPE).save(tmp_path / "a"))
+    return asyncio.run(Series.open(phantom(SHAPE).save(tmp_path / "a")))  # also for async tests
 
 
 @pytest.fixture
