@@ -247,8 +247,9 @@ class HttpClient:
             signed = httpx.BasicAuth(*auth) if auth is not None else None
             with quiet():
                 response = await self._client.send(request, stream=True, auth=signed)
-        _bounded(response)
         try:
+            _refuse_smuggling(response, what)
+            _bounded(response)
             request.extensions["timeout"]["read"] = self._timeouts.idle
             yield Reply(response, what)
         finally:
@@ -283,6 +284,12 @@ def _framing(response: httpx.Response) -> Framing | None:
     if coding is not None:
         return Chunked() if coding.strip().lower() == "chunked" else None
     return Sized(length) if length is not None and length >= _WORTH else None
+
+
+def _refuse_smuggling(response: httpx.Response, what: str) -> None:
+    """An answer with two ends is none: others may see another one (RFC 9112, section 6.3)."""
+    if {"content-length", "transfer-encoding"} <= response.headers.keys():
+        raise HttpError(f"{what}: an answer with both a Content-Length and a Transfer-Encoding")
 
 
 def _bounded(response: httpx.Response) -> None:

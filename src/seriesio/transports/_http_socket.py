@@ -11,6 +11,7 @@ import anyio
 __all__ = ["Wire", "connected"]
 
 _SPARE: Final = 1 << 16
+_RECORD: Final = 1 << 14  # bytes of a record of TLS, at most
 _GOODBYE: Final = 1.0  # seconds that closing may take
 _SECOND_ADDRESS: Final = 0.25  # seconds before the next address of a host is tried (RFC 8305)
 
@@ -20,10 +21,15 @@ class Wire(asyncio.BufferedProtocol):
 
     What comes while nobody waits is kept, and then reading rests: so the end of a connection that
     is idle is known as soon as it comes.
+
+    Attributes:
+        tls: it is TLS, or will be at once.
     """
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.tls = False
+        self._below: asyncio.Transport  # what rests, since TLS that rests forgets at an end
         self.closed = asyncio.Event()
         self._room = asyncio.Event()  # the transport takes more
         self._room.set()
@@ -38,11 +44,18 @@ class Wire(asyncio.BufferedProtocol):
     # --- what the transport calls -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = self._below = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        self._given = self._target
-        return self._spare if self._given is None else self._given
+        # TLS drops what it has no room for where the connection ends right then.
+        need = sizehint + _RECORD + 1 if self.tls else 1
+        if self._target is not None and self._target.nbytes >= need:
+            self._given = self._target
+            return self._given
+        self._given = None
+        if self._spare.nbytes < need:
+            self._spare = memoryview(bytearray(need))
+        return self._spare
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._given is None:
@@ -52,10 +65,9 @@ class Wire(asyncio.BufferedProtocol):
         self._wake(nbytes)
 
     def _keep(self, count: int) -> None:
-        assert self.transport is not None
         self._kept += self._spare[:count]
-        if not self._paused:
-            self.transport.pause_reading()
+        if not self._paused and not self._below.is_closing():
+            self._below.pause_reading()
             self._paused = True
 
     def eof_received(self) -> None:
@@ -101,12 +113,11 @@ class Wire(asyncio.BufferedProtocol):
 
     async def _next(self, view: memoryview) -> int:
         """Bytes put into ``view``; 0: none, they were kept, or there is an end."""
-        assert self.transport is not None
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._target = view
-        if self._paused and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if self._paused and not self._below.is_closing():
+            self._below.resume_reading()
             self._paused = False
         try:
             return await waiter

@@ -102,6 +102,7 @@ class WireStream(httpcore.AsyncNetworkStream):
             raise httpcore.ConnectError("bytes before TLS has begun")
         wire, loop = self._wire, asyncio.get_running_loop()
         assert wire.transport is not None
+        wire.tls = True
         try:
             with (
                 _mapped(httpcore.ConnectTimeout, httpcore.ConnectError),
