@@ -30,6 +30,7 @@ LOOP_MODULES = (
     "test_contract.py",
     "test_dicom_get.py",
     "test_file.py",
+    "test_http_whole.py",
     "test_http_wire.py",
     "test_offload.py",
     "test_open.py",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -12,13 +14,18 @@ from functools import partial
 from typing import TypeAlias
 
 import pytest
+from anyio import to_thread
 
+from seriesio.blob import read_all
+from seriesio.location import parse_location
+from seriesio.offload import Workers
+from seriesio.testing import XnatServer
 from seriesio.transports import _http_client
-from seriesio.transports._http_client import HttpClient, Timeouts
+from seriesio.transports._http_client import HttpClient, HttpError, Timeouts
 from seriesio.transports._http_wire import WireStream
+from seriesio.transports.xnat import XnatTransport
 
 DATA = os.urandom(3_000_000)
-TIMES = Timeouts(connect=5, first_byte=5, idle=5)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(DATA) + DATA
 CHUNKED = b"".join(
@@ -119,8 +126,10 @@ def client(url: str, trust: ssl.SSLContext | None = None, idle: float = 5) -> Ht
     return HttpClient(url, timeouts=times, connections=1, ssl_context=trust)
 
 
-async def read(http: HttpClient, size: int = 100_000, taken: bool = True) -> bytes:
-    """The body; ``taken``: it has to come right from one of our own connections."""
+async def read(
+    http: HttpClient, size: int = 100_000, *, taken: bool = True, pause: float = 0
+) -> bytes:
+    """The body; ``taken``: right from a connection of ours; with a ``pause`` now and then."""
     buffers = [memoryview(bytearray(size)) for _ in range(2)]
     data = bytearray()
     async with http.send("GET", "/x", plain=True) as reply:
@@ -128,8 +137,11 @@ async def read(http: HttpClient, size: int = 100_000, taken: bool = True) -> byt
         assert not taken or (isinstance(stream, WireStream) and stream.between)
         async with aclosing(reply.batches(buffers, 5.0)) as batches:
             async for batch in batches:
+                rest = pause and len(data) // 200_000
                 for part in batch:
                     data += part
+                if pause and rest != len(data) // 200_000:
+                    await asyncio.sleep(pause)
     return bytes(data)
 
 
@@ -160,13 +172,182 @@ async def test_every_way(
         await http.aclose()
 
 
-@pytest.mark.parametrize("size", [1000, 65_536, 1 << 20])
+def closing_at_once(listening: socket.socket, shows: ssl.SSLContext) -> None:
+    """Serve one request by TLS, and close without waiting for the other side's farewell."""
+    with shows.wrap_socket(listening.accept()[0], server_side=True) as connection:
+        connection.recv(1 << 16)
+        connection.sendall(SIZED)
+
+
+@pytest.mark.parametrize("size", [1000, 100_000, 1 << 20])
 async def test_the_end_right_behind_it(
     size: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
-    """A server that closes as soon as it has sent all: nothing is lost, however small we read."""
-    for shows in (None, tls[0]):
-        async with serving(partial(once, SIZED), shows) as port:
-            http = client(f"http{'s' if shows else ''}://127.0.0.1:{port}", tls[1])
+    """A server that closes as soon as it has sent all: TLS loses nothing, whatever we take."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.ensure_future(to_thread.run_sync(closing_at_once, listening, tls[0]))
+        http = client(f"https://127.0.0.1:{listening.getsockname()[1]}", tls[1])
+        assert await read(http, size, pause=0.002) == DATA
+        await http.aclose()
+        await serving
+
+
+async def test_without_our_wires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where httpx cannot be told of them, a whole scan is read as well."""
+    monkeypatch.setattr(_http_client, "_on_our_wires", lambda _: None)
+    files = {f"{n}.dcm": os.urandom(400_000 + n) for n in range(5)}
+    server = XnatServer(users={"user": "secret"})
+    server.add_scan("P", "S", "E", "4", files)
+    with server.serve() as url:
+        place = parse_location(url.replace("http", "xnat+http", 1) + "/P/S/E/4")
+        reading = XnatTransport(place, Workers(), auth=("user", "secret"), via="zip").read()
+        async with aclosing(reading) as blobs:
+            assert {b.name: await to_thread.run_sync(read_all, b) async for b in blobs} == files
+    async with serving(partial(always, [SIZED])) as port:
+        http = client(f"http://127.0.0.1:{port}")
+        async with http.send("GET", "/x") as reply:
+            stream = reply._response.extensions["network_stream"]
+            assert not isinstance(stream, WireStream)
+        assert await read(http, taken=False) == DATA
+        await http.aclose()
+
+
+# --- what a server does wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [SIZED, CHUNKED], ids=["sized", "chunked"])
+async def test_garbage_behind_a_body(answer: bytes) -> None:
+    """The next request gets its own answer."""
+    own = HEAD + b"Content-Length: 3\r\n\r\nown"
+    for size in (1000, 1 << 22):
+        async with serving(partial(always, [answer + EVIL, own])) as port:
+            http = client(f"http://127.0.0.1:{port}")
             assert await read(http, size) == DATA
+            assert await read(http) == b"own"
             await http.aclose()
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 3", b"3\r\nown\r\n0\r\n\r\n"),
+        (b"Content-Length: 3\r\nContent-Length: 4", b"own"),
+        (b"Content-Length: -3", b"own"),
+        (b"Content-Length: 0x3", b"own"),
+        (b"Transfer-Encoding: chunked", b"-3\r\nown\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"0x3\r\nown\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"1" * 100_000),
+        (b"Transfer-Encoding: chunked", b"f" * 16 + b"\r\nown"),
+        (b"Transfer-Encoding: chunked", b"3;" + b"a" * 100_000),
+        (b"Transfer-Encoding: chunked, chunked", b"3\r\nown\r\n0\r\n\r\n"),
+        (b"Content-Length: 2000000", b"own"),
+    ],
+    ids=[
+        *("two ways", "two lengths", "negative", "hexadecimal", "negative chunk", "0x chunk"),
+        *("endless size", "huge chunk", "endless extension", "chunked twice", "cut"),
+    ],
+)
+async def test_no_end_that_one_can_trust(fields: bytes, body: bytes) -> None:
+    """Two ends, ends that are no numbers, ends that do not come: an error of ours."""
+    async with serving(partial(once, HEAD + fields + b"\r\n\r\n" + body)) as port:
+        http = client(f"http://127.0.0.1:{port}")
+        with pytest.raises(HttpError, match=rf"GET http://127\.0\.0\.1:{port}/x: "):
+            await read(http, taken=False)
+        await http.aclose()
+
+
+@pytest.mark.parametrize("sent", [0, 10, len(SIZED) // 2])
+async def test_a_reset(sent: int) -> None:
+    """A server that resets the connection before the head, in it, or in the body."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await once(SIZED[:sent], reader, writer)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with serving(reset) as port:
+        http = client(f"http://127.0.0.1:{port}")
+        with pytest.raises(HttpError, match="cut"):
+            await read(http)
+        await http.aclose()
+
+
+async def test_half_closed() -> None:
+    """A server that says it will send no more, in the middle of a body: that is told at once."""
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await once(SIZED[: len(SIZED) // 2], reader, writer)
+        writer.write_eof()
+        await reader.read()
+
+    async with serving(half) as port:
+        http = client(f"http://127.0.0.1:{port}")
+        with pytest.raises(HttpError, match="cut"):
+            await read(http)
+        await http.aclose()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_cancelled(secure: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """While connecting, shaking hands, waiting for the head, taking the body: nothing is left."""
+    trust, scheme = tls[1], "https" if secure else "http"
+    async with serving(partial(always, [SIZED]), tls[0] if secure else None) as port:
+        for steps in (*range(0, 40, 3), *range(40, 130, 10)):
+            http = client(f"{scheme}://127.0.0.1:{port}", trust)
+            task = asyncio.create_task(read(http, 10_000, pause=0.001))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await http.aclose()
+
+
+# --- slow ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_a_slow_consumer(secure: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """While nobody takes the body the server cannot go on: what it has sent is in the system."""
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await once(HEAD + b"Content-Length: %d\r\n\r\n" % (1 << 40), reader, writer)
+        for _ in range(100):
+            writer.write(DATA)
+            await writer.drain()
+            sent += len(DATA)
+
+    async with serving(endless, tls[0] if secure else None) as port:
+        http = client(f"{'https' if secure else 'http'}://127.0.0.1:{port}", tls[1])
+        async with (
+            http.send("GET", "/x", plain=True) as reply,
+            aclosing(reply.batches([memoryview(bytearray(1000))], 5.0)) as batches,
+        ):
+            await anext(batches)
+            before = -1
+            while before != sent:
+                before = sent
+                await asyncio.sleep(0.1)
+            kept = reply._response.extensions["network_stream"]._wire._kept
+            assert len(kept) < 1 << 20
+        await http.aclose()
+    assert sent < 20 * len(DATA)
+
+
+async def test_a_drip() -> None:
+    """A body that goes on, but slower than may be, is given up."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await once(SIZED[:1000], reader, writer)
+        for pause in (0.02, 0.02, 0.5, 0.5):
+            await asyncio.sleep(pause)
+            writer.write(b"x")
+
+    async with serving(drip) as port:
+        http = client(f"http://127.0.0.1:{port}", idle=0.15)
+        with pytest.raises(HttpError, match="in time"):
+            await read(http)
+        await http.aclose()
