@@ -151,6 +151,8 @@ class Channel:
         if self._aborted:
             raise AssociationError(f"{self.peer}: the association was aborted") from error
         told = alert_words(error)
+        if not told and self.peer.ssl_context is not None and not self._established:
+            told = " (over TLS: it may ask for a client certificate, ssl_context=)"
         raise BrokenError(
             f"{self.peer}: the association has ended: the peer closed the connection{told}"
         ) from error
