@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -73,6 +74,16 @@ def loops() -> list[Any]:
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Async tests run on asyncio's own loop; those that meet the loop run on uvloop too."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def ipv6() -> None:
+    """This machine has a loopback address of IPv6; containers often have none."""
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6 on this machine: {error.strerror}")
 
 
 @pytest.fixture(scope="session")

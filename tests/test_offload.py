@@ -97,3 +97,23 @@ async def test_cancelled() -> None:
     assert begun
     assert sorted(begun) == sorted(ended)
     assert len(begun) <= 4
+
+
+async def test_waiting_for_a_turn_takes_no_thread() -> None:
+    """While one piece of Python has its turn, those behind it leave the threads to others."""
+    workers, gate, turns = Workers(2), threading.Event(), 0
+
+    def turn() -> None:
+        nonlocal turns
+        assert gate.wait(10)
+        turns += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(workers.run_alone, turn)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            assert await workers.run(divmod, 7, 2) == (3, 1)
+        assert turns == 0
+        gate.set()
+    assert turns == 3

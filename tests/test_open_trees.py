@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import zipfile
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -221,12 +222,14 @@ async def test_list_of_places(tmp_path: Path) -> None:
 async def test_uids_that_differ_in_padding(tmp_path: Path) -> None:
     """A UID padded with a blank instead of a zero byte is the same UID; nothing is lost."""
     expected = phantom(SMALL)
-    uid = expected.series_uid.encode()
+    uid = b"UI" + len(expected.series_uid).to_bytes(2, "little") + expected.series_uid.encode()
+    element = b"\x20\x00\x0e\x00" + uid  # (0020,000E)
     folder = expected.save(tmp_path)
-    if len(uid) % 2 == 0:
-        pytest.skip("the phantom's UID is of even length")
-    path = folder / expected.names[1]
-    path.write_bytes(path.read_bytes().replace(uid + b"\0", uid + b" "))
+    for name, padding in zip(expected.names, cycle((b"\0", b"\0", b" ")), strict=False):
+        path = folder / name
+        data = path.read_bytes()
+        assert data.count(element) == 1
+        path.write_bytes(data.replace(element, element[:-1] + padding))  # odd, hence padded
     series = await Series.open(folder)
     assert np.array_equal(series.array, expected.array)
 

@@ -7,7 +7,6 @@ packed member of an archive. All reading here blocks: it belongs into a worker t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -22,7 +21,6 @@ __all__ = [
     "PiecesBlob",
     "ReceivedBlob",
     "RenamedBlob",
-    "batches",
     "read_all",
     "read_at",
     "read_fully",
@@ -315,19 +313,3 @@ class RenamedBlob:
 
     def open(self) -> BlobReader:
         return self.blob.open()
-
-
-async def batches(
-    blobs: AsyncIterable[Blob], most: int, files: int
-) -> AsyncGenerator[list[Blob], None]:
-    """Blobs in groups: of ``most`` bytes or a little more, and of ``files`` blobs at the most."""
-    batch: list[Blob] = []
-    size = 0
-    async for blob in blobs:
-        batch.append(blob)
-        size += blob.size
-        if size >= most or len(batch) >= files:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -482,10 +482,9 @@ def test_only_this_machine() -> None:
             assert other.connect_ex(("127.0.0.2", archive.port)) != 0
 
 
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6() -> None:
     """An IPv6 address works, and is in brackets in the URL."""
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 on this machine")
     with DicomArchive(host="::1") as archive:
         assert archive.url == f"dicom://[::1]:{archive.port}/SERIESIO"
         with associated(archive, VERIFICATION, bind_address=("::1", 0)) as association:

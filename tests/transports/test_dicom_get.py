@@ -137,6 +137,7 @@ async def test_more_classes_than_an_association_takes() -> None:
     assert max(asked) <= 128
 
 
+@pytest.mark.usefixtures("ipv6")
 async def test_ipv6() -> None:
     """An address in brackets is one of IPv6."""
     with DicomArchive(host="::1") as archive:

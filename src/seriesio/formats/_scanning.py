@@ -44,7 +44,7 @@ async def scan(
     try:
         listed, left = await _listed(blobs, workers, Arrivals(memory), scanned)
         if 0 < len(left) <= _FEW:
-            scanned.append(await workers.run_alone(scan_batch, left))
+            scanned.append(await workers.run(scan_batch, left))  # it reads: no turn for that
         elif left:
             scanned.append(Scanned())
             await _fill(left, scanned[-1], workers, progress)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ..blob import MemoryBlob, PiecesBlob, ReceivedBlob, RenamedBlob, read_fully
+from ..blob import read_fully
+from ..blob_pieces import held
 from ..errors import DicomError, TooLargeError
 from ._dicom_association import Proposal
 from ._dicom_dimse import C_STORE_RQ, SUCCESS
@@ -158,19 +159,10 @@ def encoded(blob: Blob, start: int) -> Iterator[memoryview]:
     Raises:
         TransportError: it cannot be read, or ends early; later ones as they are asked for.
     """
-    pieces = _in_memory(blob)
+    pieces = held(blob)
     views = _behind(pieces, start) if pieces is not None else _read(blob, start)
     first = next(views, None)
     return views if first is None else chain((first,), views)
-
-
-def _in_memory(blob: Blob) -> Sequence[memoryview] | None:
-    """The bytes of a blob if they are at hand."""
-    if isinstance(blob, RenamedBlob):
-        return _in_memory(blob.blob)
-    if isinstance(blob, PiecesBlob | ReceivedBlob):
-        return [piece.cast("B") for piece in blob.pieces]
-    return [memoryview(blob.data).cast("B")] if isinstance(blob, MemoryBlob) else None
 
 
 def _behind(pieces: Sequence[memoryview], start: int) -> Iterator[memoryview]:

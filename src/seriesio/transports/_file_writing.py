@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..blob import Blob, PiecesBlob, read_fully
+from ..blob import Blob, PiecesBlob
+from ..blob_pieces import pieces_of
 from ..disk import part_name, publish, put_aside, put_back, write_all
 from ..errors import LocationError, SeriesIOError, TargetExistsError, TransportError
 
-__all__ = ["Staging", "mapped_writing", "pieces_of"]
+__all__ = ["CHUNK", "Staging", "mapped_writing"]
 
-_CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 20
 
 
 @contextmanager
@@ -204,22 +205,5 @@ def _copy(blob: Blob, fd: int) -> None:
     if isinstance(blob, PiecesBlob):
         write_all(fd, blob.pieces)
         return
-    for piece in pieces_of(blob):
+    for piece in pieces_of(blob, CHUNK):
         write_all(fd, [piece])
-
-
-def pieces_of(blob: Blob) -> Generator[memoryview, None, None]:
-    """A blob's bytes, some at a time; each piece is gone when the next is asked for.
-
-    Raises:
-        TransportError: it cannot be read, or is shorter than announced.
-    """
-    reader = blob.open()
-    try:
-        buffer = memoryview(bytearray(min(_CHUNK, max(blob.size, 1))))
-        for start in range(0, blob.size, len(buffer)):
-            part = buffer[: blob.size - start]
-            read_fully(reader, part, start, blob.name)
-            yield part
-    finally:
-        reader.close()

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..blob import MemoryBlob, PiecesBlob, ReceivedBlob, read_fully
+from ..blob import MemoryBlob, read_fully
+from ..blob_pieces import held, pieces_of
 from ..inflate import compressobj, crc32
 from ._http_client import Body
 from ._zip_records import (
@@ -115,34 +116,14 @@ def _deflated(blob: Blob) -> MemoryBlob:
 
 def _pieces(blob: Blob) -> Iterator[memoryview]:
     """The bytes of a blob; those that are not in memory in pieces of some size."""
-    held = _held(blob)
-    if held is not None:
-        yield from held
-        return
-    reader = blob.open()
-    try:
-        buffer = memoryview(bytearray(min(_READ, max(blob.size, 1))))
-        for start in range(0, blob.size, len(buffer)):
-            part = buffer[: blob.size - start]
-            read_fully(reader, part, start, blob.name)
-            yield part
-    finally:
-        reader.close()
-
-
-def _held(blob: Blob) -> tuple[memoryview, ...] | None:
-    """The pieces of a blob whose bytes are in memory."""
-    if isinstance(blob, PiecesBlob | ReceivedBlob):
-        return tuple(piece.cast("B") for piece in blob.pieces)
-    if isinstance(blob, MemoryBlob):
-        return (memoryview(blob.data).cast("B"),)
-    return None
+    there = held(blob)
+    return pieces_of(blob, _READ) if there is None else iter(there)
 
 
 async def _read(blob: Blob, workers: Workers) -> AsyncIterator[bytes]:
-    held = _held(blob)
-    if held is not None:
-        for piece in held:
+    there = held(blob)
+    if there is not None:
+        for piece in there:
             for start in range(0, piece.nbytes, _CHUNK):
                 yield piece[start : start + _CHUNK]  # type: ignore[misc]  # sent as it is
         return

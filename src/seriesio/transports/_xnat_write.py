@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import anyio
 
-from ..blob import RenamedBlob, batches
+from ..blob import RenamedBlob
+from ..blob_pieces import batches
 from ..errors import LocationError, TargetExistsError
 from ..protocols import Receipt
 from ._http_client import HttpError

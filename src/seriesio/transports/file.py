@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 import aiofiles
 import anyio
 
-from ..blob import Blob, FileBlob, batches
+from ..blob import Blob, FileBlob
+from ..blob_pieces import batches, pieces_of
 from ..errors import LocationError, NotFoundError, TransportError
 from ..protocols import Entry, Receipt
 from ._file_tree import entries, mapped, tree
-from ._file_writing import Staging, mapped_writing, pieces_of
+from ._file_writing import CHUNK, Staging, mapped_writing
 
 if TYPE_CHECKING:
     from ..location import Location
@@ -147,7 +148,7 @@ class FileTransport:
         async def fill() -> None:
             fd = await self._workers.run(staging.open_part, target)
             async with aiofiles.open(fd, "wb") as file:
-                pieces = pieces_of(blob)
+                pieces = pieces_of(blob, CHUNK)
                 try:
                     while not given_up and (piece := await self._workers.run(next, pieces, None)):
                         await file.write(piece)
