@@ -99,3 +99,14 @@ def test_repr_shows_no_bytes() -> None:
     """A blob's bytes are not in its repr."""
     assert "patient" not in repr(MemoryBlob("x", b"patient"))
     assert "memory" not in repr(PiecesBlob("x", (memoryview(b"patient"),)))
+
+
+def test_large_pieces() -> None:
+    """Pieces of more than a few bytes are copied whole, from any place on, read-only ones too."""
+    data = os.urandom(300_000)
+    cut = memoryview(data)
+    blob = PiecesBlob("p", (cut[:100_000], cut[100_000:100_001], cut[100_001:]))
+    for start in (0, 1, 60_000, 100_000, 150_000, 299_999):
+        view = memoryview(bytearray(300_001 - start))
+        assert read_at(blob, view, start) == len(data) - start
+        assert bytes(view) == data[start:] + b"\0"

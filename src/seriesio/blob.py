@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
 
 from .errors import TooLargeError, TransportError
 
@@ -25,6 +27,8 @@ __all__ = [
     "read_at",
     "read_fully",
 ]
+
+_MANY: Final = 1 << 15  # bytes that are copied while other threads run
 
 
 @runtime_checkable
@@ -98,11 +102,19 @@ class _MemoryReader:
 
     def readinto(self, view: memoryview, offset: int) -> int:
         part = self._data[offset : offset + view.nbytes]
-        view[: part.nbytes] = part
+        _copy(part, view[: part.nbytes])
         return part.nbytes
 
     def close(self) -> None:
         self._data = memoryview(b"")
+
+
+def _copy(source: memoryview, target: memoryview) -> None:
+    """Copy bytes; many of them while other threads run, since their pages may have to be found."""
+    if source.nbytes < _MANY:
+        target[:] = source
+    else:
+        np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(source, np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +256,7 @@ class _PiecesReader:
                 offset -= piece.nbytes
                 continue
             part = piece[offset : offset + view.nbytes - done]
-            view[done : done + part.nbytes] = part
+            _copy(part, view[done : done + part.nbytes])
             done += part.nbytes
             offset = 0
             if done == view.nbytes:

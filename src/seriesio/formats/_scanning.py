@@ -25,7 +25,7 @@ __all__ = ["scan"]
 
 _PART: Final = 16  # heads that a thread takes at a time
 _FEW: Final = 4  # blobs that are sooner scanned than handed to several threads
-_ARRIVING: Final = 32 << 20  # bytes that are scanned, and settled, together
+_ARRIVING: Final = 16 << 20  # bytes that are scanned, and settled, together
 
 
 async def scan(

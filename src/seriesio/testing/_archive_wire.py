@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import _config
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
+
+from ._archive_gate import Gate
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -158,9 +159,9 @@ def send_instance(
 
 def _pause(association: Association) -> None:
     """Keep the association's own thread from taking the answer, as pynetdicom's senders do."""
+    if not isinstance(association._reactor_checkpoint, Gate):
+        association._reactor_checkpoint = Gate(association)
     association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        time.sleep(0.0001)
 
 
 def _send(association: Association, request: C_STORE, context: int, max_pdu: int | None) -> None:

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from ..errors import AssociationError, SeriesIOError, TransportError
@@ -108,7 +107,7 @@ async def serving(service: Service, work: Callable[[], Awaitable[R]]) -> R:
     results: list[R] = []
     failures: list[SeriesIOError] = []
     async with _lock_of(service.destination):
-        listener = await anyio.to_thread.run_sync(_listen, service.destination.port)
+        listener = _listen(service.destination.port)  # waits for nothing; a thread could be lost
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_accept_all, service, listener)

@@ -6,13 +6,13 @@ the slabs of memory that the bytes were received into. All other PDUs are small 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, TypeAlias
 
-from ..errors import TooLargeError, TransportError
+from ..errors import TransportError
+from ._slabs import mapped, shared
 
 __all__ = [
     "ABORT",
@@ -102,12 +102,14 @@ class PduReader:
         "_place",
         "_slab",
         "_slab_size",
+        "_slabs",
         "_value",
     )
 
     def __init__(self, limit: int, slab: int = _SLAB) -> None:
         self._limit, self._slab_size, self._least = limit, slab, min(_LEAST, slab // 4)
-        self._slab = _memory(min(_FIRST, slab))
+        self._slabs = shared(slab)
+        self._slab = memoryview(mapped(min(_FIRST, slab)))
         self._place = self._end = 0  # what is received and not yet cut
         self._pdu = 0  # bytes that are left of a P-DATA-TF …
         self._value = 0  # … and of the presentation data value in it
@@ -134,9 +136,10 @@ class PduReader:
         return len(self._slab) - self._end < self._least
 
     def _renew(self, size: int) -> None:
-        """Go on in fresh memory: what was cut out of the old one stays as it is."""
+        """Go on in other memory: what was cut out of the old one stays as it is."""
         rest = self._slab[self._place : self._end]
-        self._slab, self._place, self._end = _memory(size), 0, rest.nbytes
+        fresh = self._slabs.take() if size == self._slab_size else memoryview(mapped(size))
+        self._slab, self._place, self._end = fresh, 0, rest.nbytes
         self._slab[: rest.nbytes] = rest
 
     def received(self, count: int) -> Iterator[Event]:
@@ -227,18 +230,6 @@ class PduReader:
     def _make_room(self, size: int) -> None:
         if self._place + size > len(self._slab) - self._least:
             self._renew(max(self._slab_size, size + self._least))
-
-
-def _memory(size: int) -> memoryview:
-    """Memory that goes back to the system when the last view of it is gone.
-
-    Raises:
-        TooLargeError: there is none.
-    """
-    try:
-        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-    except OSError as error:
-        raise TooLargeError(f"no memory to receive into: {error.strerror}") from error
 
 
 def fragments(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Retrieval"]
 
-_WAITING: Final = 64 << 20  # bytes that may wait for whoever takes them
+_WAITING: Final = 16 << 20  # bytes that may wait for whoever takes them
 # A peer that has accepted C-GET, and says afterwards that it has none (PS3.7 annex C).
 _NO_GET: Final = (0x0122, 0x0211)
 
