@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import cycle
 
 import pytest
 
@@ -58,7 +59,7 @@ async def read(client: HttpClient, size: int = 1 << 16) -> tuple[bytes, list[int
     buffers = [memoryview(bytearray(size)) for _ in range(2)]
     data, sizes = b"", []
     async with client.send("GET", "/x", plain=True) as reply:
-        async for batch in reply.batches(buffers, 5.0):
+        async for batch in reply.batches(cycle(buffers), 5.0):
             sizes.append(sum(part.nbytes for part in batch))
             data += b"".join(batch)
     return data, sizes

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
+from itertools import cycle
 from typing import TypeAlias
 
 import pytest
@@ -135,7 +136,7 @@ async def read(
     async with http.send("GET", "/x", plain=True) as reply:
         stream = reply._response.extensions["network_stream"]
         assert not taken or (isinstance(stream, WireStream) and stream.between)
-        async with aclosing(reply.batches(buffers, 5.0)) as batches:
+        async with aclosing(reply.batches(cycle(buffers), 5.0)) as batches:
             async for batch in batches:
                 rest = pause and len(data) // 200_000
                 for part in batch:
@@ -324,7 +325,7 @@ async def test_a_slow_consumer(secure: bool, tls: tuple[ssl.SSLContext, ssl.SSLC
         http = client(f"{'https' if secure else 'http'}://127.0.0.1:{port}", tls[1])
         async with (
             http.send("GET", "/x", plain=True) as reply,
-            aclosing(reply.batches([memoryview(bytearray(1000))], 5.0)) as batches,
+            aclosing(reply.batches(cycle([memoryview(bytearray(1000))]), 5.0)) as batches,
         ):
             await anext(batches)
             before = -1

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 
 import httpcore
 import pytest
@@ -45,7 +46,9 @@ async def body(client: HttpClient, whole: bool = True) -> bytes:
         if whole:
             return await reply.body(1000)
         buffers = [memoryview(bytearray(1000))]
-        return b"".join([bytes(one) async for some in reply.batches(buffers, 5) for one in some])
+        return b"".join(
+            [bytes(one) async for some in reply.batches(cycle(buffers), 5) for one in some]
+        )
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["kept", "streamed"])

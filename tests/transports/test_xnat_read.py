@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
@@ -27,7 +28,7 @@ from seriesio.offload import Workers
 from seriesio.protocols import Catalogue, Sink, Source
 from seriesio.testing import XnatFaults, XnatServer
 from seriesio.transports._xnat_read import chosen_way
-from seriesio.transports._xnat_receive import CatalogFile
+from seriesio.transports._xnat_receive import CatalogFile, Receiving
 from seriesio.transports.xnat import XnatTransport
 
 AUTH = ("user", "pass word")
@@ -490,3 +491,15 @@ async def test_unlisted_files_are_told(server: XnatServer) -> None:
     found = await contents(transport)
     assert len(found) == 1
     assert [reason for _, reason in transport.skipped] == ["not in the catalogue"]
+
+
+def test_what_drips_is_gathered() -> None:
+    """Small parts of a file become one piece, in their order; large ones stay as they came."""
+    data = os.urandom(20_003)
+    parts = [data[:3], data[3:5], data[5:15_000], *(data[k : k + 1] for k in range(15_000, 20_003))]
+    receiving = Receiving(CatalogFile("a", len(data), hashlib.md5(data).hexdigest()), 0, "x")
+    for part in parts:
+        receiving.write(memoryview(part))
+    pieces = receiving.blob("a").pieces
+    assert [len(piece) for piece in pieces] == [5, 14_995, 5_003]
+    assert b"".join(pieces) == data

@@ -1,11 +1,10 @@
-"""Large bodies: from the connection into buffers that are used again and again."""
+"""Large bodies: from the connection into the buffers of whoever wants them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from itertools import cycle
 from typing import TYPE_CHECKING, TypeAlias
 
 import httpcore
@@ -25,7 +24,7 @@ async def taken_over(
     stream: WireStream,
     framing: Framing,
     rest: AsyncIterator[bytes],
-    buffers: Sequence[memoryview],
+    buffers: Iterator[memoryview],
     timeout: float | None,
 ) -> AsyncGenerator[Filled, None]:
     """A body from its connection, past whoever has read the head of the answer.
@@ -36,7 +35,7 @@ async def taken_over(
     Raises:
         httpcore.RemoteProtocolError: it ends early, or is no body.
     """
-    for buffer in cycle(buffers):
+    for buffer in buffers:
         at = 0
         while at < buffer.nbytes:
             count = await stream.read_into(buffer[at:], timeout)
@@ -57,15 +56,14 @@ async def taken_over(
 
 
 async def copied(
-    chunks: AsyncIterator[bytes], buffers: Sequence[memoryview]
+    chunks: AsyncIterator[bytes], buffers: Iterator[memoryview]
 ) -> AsyncGenerator[Filled, None]:
     """A body that comes the usual way."""
-    turn = cycle(buffers)
-    buffer, at = next(turn), 0
+    buffer, at = next(buffers), 0
     async for chunk in chunks:
         for piece in _pieces(memoryview(chunk), buffer.nbytes):
             if at + piece.nbytes > buffer.nbytes:
-                buffer, at = next(turn), 0
+                buffer, at = next(buffers), 0
                 yield [], True
             end = at + piece.nbytes
             buffer[at:end] = piece

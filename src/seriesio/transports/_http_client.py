@@ -15,7 +15,6 @@ from collections.abc import (
     Callable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -113,15 +112,14 @@ class Reply:
         return {cookie.name: cookie.value or "" for cookie in jar.jar}
 
     async def batches(
-        self, buffers: Sequence[memoryview], pause: float
+        self, buffers: Iterator[memoryview], pause: float
     ) -> AsyncGenerator[list[memoryview], None]:
         """The body as it comes: as much of it as fits into a buffer, less where it comes slowly.
 
-        The buffers are used in turn: a batch is gone when as many as there are of them came
-        behind it. What came before an error is yielded before that is raised.
+        What came before an error is yielded before that is raised.
 
         Args:
-            buffers: some of equal size.
+            buffers: where it is put, one after the other; of equal size, without end.
             pause: seconds after which a batch is yielded whatever its size.
 
         Raises:
@@ -135,7 +133,7 @@ class Reply:
                 async for batch in batches:
                     yield batch
 
-    def _taken_over(self, buffers: Sequence[memoryview]) -> AsyncGenerator[Filled, None] | None:
+    def _taken_over(self, buffers: Iterator[memoryview]) -> AsyncGenerator[Filled, None] | None:
         """The body right from the connection, if that is one of ours, and it is worth it."""
         stream = self._response.extensions.get("network_stream")
         framing = _framing(self._response)

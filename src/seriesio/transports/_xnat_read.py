@@ -6,10 +6,9 @@ whole are asked for again, one by one; nothing is asked for twice that has come.
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -25,8 +24,9 @@ from ..errors import (
 )
 from ._http_client import HttpError
 from ._http_flow import flowing
+from ._slabs import shared
 from ._xnat_location import quoted
-from ._xnat_receive import Arrivals, CatalogFile, Receiving, Rooms
+from ._xnat_receive import Arrivals, CatalogFile, Receiving
 from ._xnat_unzip import Unzip
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = ["Reader", "Reading", "chosen_way"]
 
 Reading: TypeAlias = Literal["auto", "zip", "files"]
 
-_BATCH: Final = 2 << 20  # bytes that are handed to a thread at a time, at most
+_BATCH: Final = 1 << 21  # bytes that are handed to a thread at a time, at most
 _BATCHES: Final = 8  # that a body makes, at least
 _SMALL: Final = 1 << 18  # but not smaller ones
 _PAUSE: Final = 0.2  # seconds after which a smaller one is handed on
@@ -80,7 +80,6 @@ class Reader:
     memory: int
     notes: list[tuple[str, str]]
     missing: list[tuple[str, str]] | None = None
-    _rooms: Rooms = field(default_factory=Rooms)
 
     async def read(self, found: Found, prefix: str) -> AsyncGenerator[ReceivedBlob, None]:
         """Every file of a scan's resource, in the order of arrival.
@@ -182,7 +181,7 @@ class Reader:
         most: int,
         emit: Callable[[list[memoryview]], Awaitable[None]],
     ) -> None:
-        """Emit the body in batches, each of which is gone when as many as may wait came behind it.
+        """Emit the body in batches.
 
         Raises:
             ArchiveError: it has no end.
@@ -254,13 +253,12 @@ class Reader:
 
     async def _once(self, path: str, file: CatalogFile) -> ReceivedBlob:
         async with self.session.download(path) as reply:
-            receiving = await self.workers.run(
-                Receiving, file, self.memory, reply.what, self._rooms
-            )
+            receiving = Receiving(file, self.memory, reply.what)
             fill = partial(self._fill, reply, file.size or 0, self.memory)
             async with aclosing(flowing(fill, _WAITING)) as batches:
                 async for batch in batches:
-                    await self.workers.run(_write, receiving, batch)
+                    for part in batch:
+                        receiving.write(part)
         if file.size is not None and receiving.done < file.size:
             raise HttpError(
                 f"GET {self.session.base}{path}: {receiving.done} bytes came, "
@@ -274,10 +272,12 @@ def _renamed(blob: ReceivedBlob, prefix: str, receiving: Receiving) -> ReceivedB
     return blob
 
 
-def _buffers(expected: int) -> list[memoryview]:
-    """One that is filled, some that wait, one that is unpacked: small ones for a small body."""
+def _buffers(expected: int) -> Iterator[memoryview]:
+    """Memory for a body without end: in small pieces for a small one, so that work begins soon."""
     size = min(max(expected // _BATCHES, _SMALL), _BATCH)
-    return [memoryview(mmap.mmap(-1, size)) for _ in range(_WAITING + 2)]
+    slabs = shared(1 << (size - 1).bit_length())
+    while True:
+        yield slabs.take()
 
 
 def _fed(unzip: Unzip, batch: Iterable[memoryview]) -> ArchiveError | None:
@@ -300,11 +300,6 @@ def _checked(
         except TransportError:
             arrivals.wanted[receiving.file.path] = receiving.file
     return pairs
-
-
-def _write(receiving: Receiving, batch: Iterable[memoryview]) -> None:
-    for part in batch:
-        receiving.write(part)
 
 
 def _path(file: CatalogFile) -> str:

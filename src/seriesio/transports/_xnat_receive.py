@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
-import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from ..blob import ReceivedBlob
-from ..errors import ArchiveError, TooLargeError, TransportError
+from ..errors import ArchiveError, TransportError
 
-__all__ = ["Arrivals", "CatalogFile", "Receiving", "Rooms"]
+__all__ = ["Arrivals", "CatalogFile", "Receiving"]
 
-_SLAB: Final = 1 << 22  # bytes of memory that is taken, and given back, together
+_CRUMB: Final = 1 << 12  # bytes; fewer are copied
 _UNLISTED: Final = 1 << 28  # bytes of files that the catalogue does not list, and that are dropped
 
 
@@ -34,61 +31,33 @@ class CatalogFile:
     digest: str
 
 
-class Rooms:
-    """Memory for files, many in a slab, which is given back when the last of them is let go."""
-
-    def __init__(self) -> None:
-        self._slab = memoryview(b"")
-        self._lock = threading.Lock()
-
-    def take(self, size: int, name: str) -> memoryview:
-        """Room for a file.
-
-        Raises:
-            TooLargeError: there is no memory for it.
-        """
-        try:
-            if size > _SLAB // 2:
-                return _mapped(size)
-            with self._lock:
-                if size > self._slab.nbytes:
-                    self._slab = _mapped(_SLAB)
-                room, self._slab = self._slab[:size], self._slab[size:]
-                return room
-        except (MemoryError, OverflowError, OSError, ValueError):
-            raise TooLargeError(f"{name}: no memory for {size} bytes") from None
-
-
-def _mapped(size: int) -> memoryview:
-    """Pages of their own, large ones where the system has them: faults cost more than the copy."""
-    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if (advice := getattr(mmap, "MADV_HUGEPAGE", None)) is not None:
-        with suppress(OSError):  # a system that has none
-            memory.madvise(advice)
-    return memoryview(memory)
-
-
 class Receiving:
     """The bytes of one file, as they come; never more than the catalogue and ``most`` allow."""
 
-    def __init__(self, file: CatalogFile, most: int, what: str, rooms: Rooms) -> None:
+    def __init__(self, file: CatalogFile, most: int, what: str) -> None:
         self.file = file
         self._what = what
         self._most = most if file.size is None else file.size
-        self._pieces: list[bytes] = []
-        self._room = None if file.size is None else rooms.take(file.size, file.path)
+        self._pieces: list[memoryview] = []
+        self._crumbs = bytearray()
         self.done = 0
 
     def write(self, data: memoryview) -> None:
-        end = self.done + data.nbytes
-        if end > self._most:
+        """The next bytes; they are kept, and must not change."""
+        self.done += data.nbytes
+        if self.done > self._most:
             told = "the catalogue says" if self.file.size is not None else "may be received"
             raise ArchiveError(f"{self._what}: {self.file.path}: more than the {self._most} {told}")
-        if self._room is None:
-            self._pieces.append(bytes(data))
+        if data.nbytes < _CRUMB:  # a view of each would be larger than they are
+            self._crumbs += data
         else:
-            self._room[self.done : end] = data
-        self.done = end
+            self._gather()
+            self._pieces.append(data)
+
+    def _gather(self) -> None:
+        if self._crumbs:
+            self._pieces.append(memoryview(self._crumbs))
+            self._crumbs = bytearray()
 
     def blob(self, name: str) -> ReceivedBlob:
         """The file, once it is whole and is what the catalogue says.
@@ -96,20 +65,18 @@ class Receiving:
         Raises:
             TransportError: its size or its digest is another one.
         """
+        self._gather()
         if self.file.size not in (None, self.done):
             raise TransportError(
                 f"{self._what}: {self.file.path}: {self.done} bytes came, "
                 f"the catalogue says {self.file.size}"
             )
-        pieces = [memoryview(piece) for piece in self._pieces]
-        if self._room is not None and self.done:
-            pieces = [self._room]
-        if self.file.digest and _md5(pieces) != self.file.digest.lower():
+        if self.file.digest and _md5(self._pieces) != self.file.digest.lower():
             raise TransportError(
                 f"{self._what}: {self.file.path}: what came does not have the MD5 digest "
                 "that the catalogue gives"
             )
-        return ReceivedBlob(name, tuple(pieces))
+        return ReceivedBlob(name, tuple(self._pieces))
 
 
 def _md5(pieces: Iterable[memoryview]) -> str:
@@ -138,7 +105,6 @@ class Arrivals:
     whole: list[Receiving] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     _dropped: int = 0
-    _rooms: Rooms = field(default_factory=Rooms)
     _paths: Mapping[tuple[str, ...], str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +122,7 @@ class Arrivals:
             raise ArchiveError(
                 f"{self.what}: {file.path}: {size} bytes in the zip, the catalogue says {file.size}"
             )
-        return _Arriving(self, Receiving(file, self.most, self.what, self._rooms))
+        return _Arriving(self, Receiving(file, self.most, self.what))
 
     def _path(self, name: str) -> str | None:
         """The listed path that a member is: what follows ``resources/LABEL/files/``, else its end.

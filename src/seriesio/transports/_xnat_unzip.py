@@ -33,7 +33,7 @@ class Store(Protocol):
     """Takes the bytes of one member."""
 
     def write(self, data: memoryview) -> None:
-        """The next bytes; gone when this returns.
+        """The next bytes; they stay as they are as long as there is a view of them.
 
         Raises:
             ArchiveError: more than there may be.
