@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from seriesio.blob import Blob, BlobReader, FileBlob, MemoryBlob
 from seriesio.dicom.part10 import RawHeader, parse_header
+from seriesio.dicom.table import joined
 from seriesio.errors import DataError, SeriesIOError, TransportError, TruncatedError
 from seriesio.formats import _heads
-from seriesio.formats._scan import Scanned, scan_batch
+from seriesio.formats._scan import Batch, Guide, Scanned, scan_batch
 from seriesio.testing import phantom
 
 SYNTAXES = {
@@ -71,7 +72,7 @@ def test_series(syntax: str) -> None:
     assert_as_parsed(found, files)
     assert (found.skipped, found.failed) == ([], [])
     if syntax not in ("big", "deflated"):
-        assert [len(rows) for _, rows in found.groups] == [1, len(files) - 1]
+        assert [len(rows) for _, rows in found.groups] == [len(files)]
     if syntax == "deflated":
         for index, plain in found.plain.items():
             assert bytes(plain[: headers(found)[index].pixel_offset]) == bytes(
@@ -134,6 +135,30 @@ def test_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_as_parsed(found, files)
     assert len(headers(found)) == 12
     assert len(found.groups) > 2
+
+
+@pytest.mark.parametrize("announced", [30, 8, 1])
+def test_batches_of_the_same(announced: int) -> None:
+    """Batches of the same end up in one group; strangers, and more than announced, in others."""
+    files = make_files("explicit", 30)
+    files[13:15] = [*make_files("implicit", 1), b"text " * 99]
+    found, guide = Scanned(), Guide(announced)
+    for start in (0, 7, 8, 20):
+        stop = {0: 7, 7: 8, 8: 20, 20: 30}[start]
+        part: Batch = [(k, MemoryBlob(f"f{k}", files[k])) for k in range(start, stop)]
+        some = scan_batch(part, guide)
+        found.groups += some.groups
+        found.skipped += some.skipped
+        assert not some.failed
+    groups, rows = joined(found.groups)
+    found.groups = list(zip(groups, rows, strict=True))
+    assert sorted(headers(found)) == [k for k in range(30) if k != 14]
+    assert_as_parsed(found, files)
+    assert found.skipped == [(14, "not DICOM")]
+    if announced == 30:
+        assert sorted(map(len, rows)) == [1, 28]
+    else:
+        assert len(groups) > 2
 
 
 def test_compact() -> None:

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
     from .part10 import Layout, Syntax
 
-__all__ = ["TAGS", "Column", "HeaderGroup", "HeaderTable", "decode_numbers", "decode_text"]
+__all__ = [
+    "TAGS",
+    "Column",
+    "HeaderGroup",
+    "HeaderTable",
+    "decode_numbers",
+    "decode_text",
+    "joined",
+]
 
 # The attributes that sorting, geometry and placing read: keyword → (tag, VR), PS3.6 chapter 6.
 TAGS: Final[dict[str, tuple[int, str]]] = {
@@ -243,6 +251,34 @@ class HeaderGroup:
             bytes(view[start : start + count])
             for start, count in zip(offsets.tolist(), lengths.tolist(), strict=True)
         ]
+
+
+def joined(
+    found: Sequence[tuple[HeaderGroup, Sequence[int]]],
+) -> tuple[list[HeaderGroup], list[list[int]]]:
+    """Groups with those made one that have a layout and a buffer in common; whose rows they are."""
+    kinds: dict[tuple[int, int, Syntax], list[tuple[HeaderGroup, Sequence[int]]]] = {}
+    for group, rows in found:
+        key = id(group.arena), id(group.layout), group.syntax
+        kinds.setdefault(key, []).append((group, rows))
+    groups = [_one([group for group, _ in alike]) for alike in kinds.values()]
+    return groups, [[row for _, rows in alike for row in rows] for alike in kinds.values()]
+
+
+def _one(groups: Sequence[HeaderGroup]) -> HeaderGroup:
+    first = groups[0]
+    if len(groups) == 1:
+        return first
+    return HeaderGroup(
+        first.arena,
+        np.concatenate([group.bases for group in groups]),
+        first.layout,
+        np.concatenate([group.starts for group in groups]),
+        np.concatenate([group.offsets for group in groups]),
+        np.concatenate([group.lengths for group in groups]),
+        first.syntax,
+        np.concatenate([group.meta_ends for group in groups]),
+    )
 
 
 class HeaderTable:

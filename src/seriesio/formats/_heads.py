@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..dicom.lockstep import Matches
     from ..dicom.part10 import Parsed
 
-__all__ = ["Heads", "Readers", "lay_out"]
+__all__ = ["Heads", "Readers", "Shelf", "lay_out"]
 
 _SLACK: Final = 256
 _NEAR: Final = 1 << 14  # sizes this near are taken to differ in the header, not in the pixels
@@ -36,10 +36,36 @@ class Readers(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Heads:
-    """The first bytes of blobs in one buffer; ``left`` are the rows nobody has taken yet."""
+class Shelf:
+    """Room for the heads of blobs that come some at a time: they stand in one buffer."""
 
     arena: NDArray[np.uint8] = field(repr=False)
+    used: int = 0
+
+    @classmethod
+    def of(cls, template: Parsed, count: int) -> Shelf:
+        """For as many heads about as long as the template's; what is not used costs nothing."""
+        each = template.header.pixel_offset + 2 * _SLACK
+        return cls(_arena(min(count * each, _BUDGET)))
+
+    def take(self, size: int) -> int | None:
+        """Where so many bytes may be put; None: they do not fit."""
+        start = self.used
+        if start + size + PADDING > self.arena.size:
+            return None
+        self.used += size
+        return start
+
+
+@dataclass(slots=True, eq=False)
+class Heads:
+    """The first bytes of blobs in one buffer; ``left`` are the rows nobody has taken yet.
+
+    ``size``: the bytes of the buffer that are theirs.
+    """
+
+    arena: NDArray[np.uint8] = field(repr=False)
+    size: int
     bases: NDArray[np.int64]
     ends: NDArray[np.int64]
     batch: list[tuple[int, Blob]]
@@ -77,7 +103,7 @@ class Heads:
         if group.arena is not self.arena:
             return group
         sizes = group.offsets[:, -1] - group.bases
-        return group.compact() if 2 * int(sizes.sum()) < self.arena.size else group
+        return group.compact() if 2 * int(sizes.sum()) < self.size else group
 
     def fill(self, rows: range, readers: Readers) -> None:
         """Read some of the heads; ranges that do not overlap may be read side by side."""
@@ -89,7 +115,7 @@ class Heads:
 
 
 def lay_out(
-    template: Parsed, pending: list[tuple[int, Blob]]
+    template: Parsed, pending: list[tuple[int, Blob]], shelf: Shelf | None = None
 ) -> tuple[Heads, list[tuple[int, Blob]]]:
     """Room for as many heads as fit into one buffer, by the template's length; what is left."""
     lengths = _expected(template, [blob.size for _, blob in pending])
@@ -97,9 +123,14 @@ def lay_out(
     ends = np.cumsum(rooms)
     count = max(int(np.searchsorted(ends, _BUDGET, "right")), 1)
     bases = (ends - rooms)[:count]
-    arena, batch = _arena(int(ends[count - 1])), pending[:count]
+    size, batch = int(ends[count - 1]), pending[:count]
+    start = None if shelf is None else shelf.take(size)
+    if shelf is None or start is None:
+        arena = _arena(size)
+    else:
+        arena, bases = shelf.arena, bases + start
     ends = bases + lengths[:count]
-    heads = Heads(arena, bases, ends, batch, [False] * len(batch), list(range(len(batch))))
+    heads = Heads(arena, size, bases, ends, batch, [False] * len(batch), list(range(len(batch))))
     return heads, pending[count:]
 
 

@@ -14,7 +14,7 @@ from ..blob import read_fully
 from ..dicom.part10 import MoreNeeded, NoDicomError, Parsed, parse
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError, TooLargeError, TruncatedError
-from ._heads import Heads, lay_out
+from ._heads import Heads, Shelf, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..blob import Blob, BlobReader
     from ..dicom.part10 import RawHeader
 
-__all__ = ["Batch", "Reading", "Scanned", "begin", "finish", "scan_batch"]
+__all__ = ["Batch", "Guide", "Reading", "Scanned", "begin", "finish", "scan_batch"]
 
 _FIRST_READ: Final = 1 << 15
 _SLACK: Final = 256
@@ -71,13 +71,30 @@ class Scanned:
 Batch = list[tuple[int, "Blob"]]
 
 
-def scan_batch(batch: Batch) -> Scanned:
+@dataclass(slots=True, eq=False)
+class Guide:
+    """What one batch of the same blobs teaches about the next.
+
+    Attributes:
+        count: how many blobs there will be, in all batches.
+    """
+
+    count: int
+    template: Parsed | None = None
+    shelf: Shelf | None = None
+
+    def learn(self, template: Parsed) -> None:
+        if self.template is None:
+            self.template, self.shelf = template, Shelf.of(template, self.count)
+
+
+def scan_batch(batch: Batch, guide: Guide | None = None) -> Scanned:
     """Scan blobs; errors of single blobs are collected, not raised."""
     found = Scanned()
     try:
         pending = batch
         while pending:
-            reading = begin(pending, found)
+            reading = begin(pending, found, guide)
             reading.fill(range(len(reading)))
             pending = finish(reading)
     except BaseException:
@@ -103,12 +120,18 @@ class Reading:
             self.heads.fill(rows, self.found)
 
 
-def begin(pending: Batch, found: Scanned) -> Reading:
-    """Walk blobs alone up to one that can be a template, and lay out room for those behind."""
-    template, rest = _first_header(pending, found)
-    if template is None or not rest:
-        return Reading(None, None, rest, found)
-    heads, rest = lay_out(template, rest)
+def begin(pending: Batch, found: Scanned, guide: Guide | None = None) -> Reading:
+    """Walk blobs alone up to one that can be a template, and lay out room for the others."""
+    if guide is not None and guide.template is not None:
+        template, rest = guide.template, pending
+    else:
+        known, rest = _first_header(pending, found)
+        if known is None or not rest:
+            return Reading(None, None, rest, found)
+        template = known
+        if guide is not None:
+            guide.learn(template)
+    heads, rest = lay_out(template, rest, None if guide is None else guide.shelf)
     return Reading(template, heads, rest, found)
 
 
@@ -122,11 +145,17 @@ def finish(reading: Reading) -> Batch:
 
 
 def _first_header(pending: Batch, found: Scanned) -> tuple[Parsed | None, Batch]:
-    """Walk blobs alone up to the first that can be a template; what is left of them."""
+    """Walk blobs alone up to the first that can be a template; what is left of them.
+
+    That is the template's own blob, too, if others follow: it shall be in a group with them.
+    """
     for place, (index, blob) in enumerate(pending[:_ALONE]):
         parsed = _scan_alone(index, blob, found)
         if parsed is not None and _usable(parsed):
-            return parsed, pending[place + 1 :]
+            if blob.sequential or place + 1 == len(pending):
+                return parsed, pending[place + 1 :]
+            found.groups.pop()
+            return parsed, pending[place:]
     return None, pending[_ALONE:]
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..blob import ReceivedBlob
-from ..dicom.table import HeaderGroup, HeaderTable
+from ..blob import Announced, ReceivedBlob
+from ..dicom.table import HeaderTable, joined
 from ..progress import Progress
 from ._arrivals import Arrivals
 from ._inventory import Inventory
-from ._scan import Batch, Scanned, begin, finish, scan_batch
+from ._scan import Batch, Guide, Scanned, begin, finish, scan_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -65,6 +65,7 @@ async def _listed(
     listed: list[Blob] = []
     left: Batch = []
     waiting: Batch = []
+    guides: dict[str, Guide] = {}
     size = 0
     async for blob in blobs:
         received = isinstance(blob, ReceivedBlob) and blob.of is not None
@@ -72,20 +73,35 @@ async def _listed(
         listed.append(blob)
         size += blob.size if received else 0
         if size >= _ARRIVING:
-            await _settle(waiting, arrivals, scanned, workers)
+            await _settle(waiting, arrivals, scanned, workers, guides)
             waiting, size = [], 0
     if waiting:
-        await _settle(waiting, arrivals, scanned, workers)
+        await _settle(waiting, arrivals, scanned, workers, guides)
     return listed, left
 
 
 async def _settle(
-    batch: Batch, arrivals: Arrivals, scanned: list[Scanned], workers: Workers
+    batch: Batch,
+    arrivals: Arrivals,
+    scanned: list[Scanned],
+    workers: Workers,
+    guides: dict[str, Guide],
 ) -> None:
     """Scan what has arrived, and give its pixels their place."""
-    found = await workers.run_alone(scan_batch, batch)
-    scanned.append(found)
-    await workers.run(arrivals.settle, found.groups, dict(batch))
+    for of, part in _announced(batch).items():
+        guide = guides.setdefault(of.key, Guide(of.count))
+        found = await workers.run_alone(scan_batch, part, guide)
+        scanned.append(found)
+        await workers.run(arrivals.settle, found.groups, dict(part))
+
+
+def _announced(batch: Batch) -> dict[Announced, Batch]:
+    """Blobs by what they were announced with."""
+    parts: dict[Announced, Batch] = {}
+    for index, blob in batch:
+        if isinstance(blob, ReceivedBlob) and blob.of is not None:
+            parts.setdefault(blob.of, []).append((index, blob))
+    return parts
 
 
 async def _fill(
@@ -111,26 +127,23 @@ def _tell(progress: ProgressCallback | None, left: int, total: int) -> None:
 
 
 def _merge(listed: list[Blob], scanned: list[Scanned]) -> Inventory:
-    groups: list[HeaderGroup] = []
-    where: list[tuple[int, int, int]] = []
+    groups, pairs = joined([pair for part in scanned for pair in part.groups])
+    where = [(i, number, row) for number, own in enumerate(pairs) for row, i in enumerate(own)]
     skipped: dict[str, list[str]] = {}
     failed: list[tuple[int, SeriesIOError]] = []
     for part in scanned:
-        for group, indices in part.groups:
-            where += [(index, len(groups), row) for row, index in enumerate(indices)]
-            groups.append(group)
         for index, reason in part.skipped:
             skipped.setdefault(reason, []).append(listed[index].name)
         failed += part.failed
     where.sort()
     indices = [index for index, _, _ in where]
     place = {index: row for row, index in enumerate(indices)}
-    pairs = np.array([(group, row) for _, group, row in where], np.intp).reshape(-1, 2)
+    places = np.array([(group, row) for _, group, row in where], np.intp).reshape(-1, 2)
     readers = {i: reader for part in scanned for i, reader in part.readers.items()}
     for index in readers.keys() - place.keys():  # of what is no image
         readers.pop(index).close()
     return Inventory(
-        HeaderTable(groups, pairs),
+        HeaderTable(groups, places),
         [listed[index] for index in indices],
         {place[i]: reader for i, reader in readers.items()},
         {place[i]: data for part in scanned for i, data in part.plain.items()},
