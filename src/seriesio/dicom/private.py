@@ -47,18 +47,17 @@ def private_column(
 def _blocks(table: HeaderTable, group: int) -> list[int]:
     """The blocks of a group that any instance has reserved."""
     low, high = group << 16 | 0x10, group << 16 | 0xFF
-    used = {table.groups[g].layout for g in np.unique(table.where[:, 0]).tolist()}
-    return sorted({tag & 0xFF for layout in used for tag in layout.tags if low <= tag <= high})
+    layouts = {table.groups[g].layout for g in table.used}
+    return sorted({tag & 0xFF for layout in layouts for tag in layout.tags if low <= tag <= high})
 
 
 def _there(table: HeaderTable, tag: int) -> bool:
-    used = np.unique(table.where[:, 0]).tolist()
-    return any(tag in table.groups[g].layout.lookup for g in used)
+    return any(tag in table.groups[g].layout.lookup for g in table.used)
 
 
 def _told(table: HeaderTable, tag: int) -> str:
     """The VR that the files give an element, if it is one; "" for none."""
-    layouts = (table.groups[g].layout for g in np.unique(table.where[:, 0]).tolist())
+    layouts = (table.groups[g].layout for g in table.used)
     kinds = {lay.vrs[lay.lookup[tag]] for lay in layouts if tag in lay.lookup} - _UNTOLD
     return kinds.pop() if len(kinds) == 1 else ""
 

@@ -131,7 +131,7 @@ def mixes_orientations(table: HeaderTable) -> bool:
     Only the raw bytes are looked at: an element in a sequence is what its tag stands before. So
     this costs little where, as usual, a series has but one orientation.
     """
-    used = np.unique(table.where[:, 0]).tolist()
+    used = table.used
     if not any(_PER_FRAME in table.groups[group].layout.lookup for group in used):
         return False
     return any(_several(table.header(index)) for index in range(len(table)))

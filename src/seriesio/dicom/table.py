@@ -282,7 +282,12 @@ def _one(groups: Sequence[HeaderGroup]) -> HeaderGroup:
 
 
 class HeaderTable:
-    """The headers of n instances, in the order of arrival."""
+    """The headers of n instances, in the order of arrival.
+
+    Attributes:
+        groups: where the headers are; ``used``: which of them.
+        where: (n, 2), the group and the row of each instance.
+    """
 
     def __init__(
         self, groups: Sequence[HeaderGroup], where: NDArray[np.intp] | None = None
@@ -293,7 +298,7 @@ class HeaderTable:
             pairs = [(g, row) for g, group in enumerate(groups) for row in range(len(group))]
             where = np.array(pairs, np.intp).reshape(-1, 2)
         self.where = where
-        self._used: list[int] = np.unique(where[:, 0]).tolist()
+        self.used: list[int] = np.unique(where[:, 0]).tolist()
         self._pairs: list[list[int]] | None = None
         self._columns: dict[int, Column] = {}
 
@@ -321,7 +326,7 @@ class HeaderTable:
         return found
 
     def _column(self, tag: int, vr: str) -> Column:
-        parts = {group: self._group_values(group, tag, vr) for group in self._used}
+        parts = {group: self._group_values(group, tag, vr) for group in self.used}
         if all(len(part) == 1 for part in parts.values()):
             firsts = {part[0] for part in parts.values()}
             if len(firsts) == 1:

@@ -130,7 +130,7 @@ def check_length(header: RawHeader, layout: PixelLayout, size: int, name: str) -
 def pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(n,) announced length of each instance's pixel value, and where it begins."""
     lengths, offsets = np.empty((2, len(table)), np.int64)
-    for number in np.unique(table.where[:, 0]).tolist():
+    for number in table.used:
         group, mine = table.groups[number], table.where[:, 0] == number
         members = table.where[mine, 1]
         lengths[mine] = group.lengths[members, -1]
