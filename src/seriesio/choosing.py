@@ -130,7 +130,7 @@ def _damaged(failed: Sequence[tuple[str, SeriesIOError]]) -> SeriesIOError:
     _, first = failed[0]
     if len(failed) == 1:
         return first
-    others = f"{first} (and damaged too: {', '.join(name for name, _ in failed[1:11])})"
+    others = f"{first} (and so with {', '.join(name for name, _ in failed[1:11])})"
     if isinstance(first, DataError):
         return type(first)(others)
     return IncompleteSeriesError(

@@ -304,6 +304,34 @@ def test_move_refused(archive: DicomArchive) -> None:
             assert answers[-1][0].Status == 0xA801
 
 
+class Leaver(Taker):
+    """Takes one instance, and aborts the association soon after."""
+
+    def __call__(self, event: Event) -> int:
+        self.going = threading.Timer(0.05, event.assoc.abort)
+        self.going.start()
+        return super().__call__(event)
+
+
+def test_move_to_whom_has_gone(archive: DicomArchive) -> None:
+    """A destination that goes between two instances is a failure of those behind, at once."""
+    leaver = Leaver()
+    archive.faults = Faults(stall_after=1, stall=0.2)
+    with storage(leaver) as port:
+        archive.add_destination("TAKER", "127.0.0.1", port)
+        with associated(archive, STUDY_MOVE) as association:
+            start = time.monotonic()
+            answers = list(association.send_c_move(keys("SERIES"), "TAKER", STUDY_MOVE))
+            assert time.monotonic() - start < 5
+        leaver.going.join()
+    assert len(leaver.datasets) == 1
+    last = answers[-1][0]
+    assert (last.NumberOfCompletedSuboperations, last.NumberOfFailedSuboperations) == (1, 3)
+    start = time.monotonic()
+    archive.stop()
+    assert time.monotonic() - start < 2
+
+
 def test_store_refused(archive: DicomArchive) -> None:
     """No DICOM, other UIDs than announced, too large: each its own status, nothing is kept."""
     before = archive.datasets()

@@ -43,10 +43,13 @@ class Shelf:
     used: int = 0
 
     @classmethod
-    def of(cls, template: Parsed, count: int) -> Shelf:
+    def of(cls, template: Parsed, count: int) -> Shelf | None:
         """For as many heads about as long as the template's; what is not used costs nothing."""
         each = template.header.pixel_offset + 2 * _SLACK
-        return cls(_arena(min(count * each, _BUDGET)))
+        try:
+            return cls(_arena(min(count * each, _BUDGET)))
+        except MemoryError:  # each batch has a buffer of its own then
+            return None
 
     def take(self, size: int) -> int | None:
         """Where so many bytes may be put; None: they do not fit."""

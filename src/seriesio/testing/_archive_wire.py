@@ -147,6 +147,8 @@ def send_instance(
     if association.is_requestor:
         _pause(association)
     try:
+        if not association.is_established:  # nothing more will come: whoever waited would for ever
+            return Dataset()
         _send(association, request, context.context_id or 0, max_pdu)
         _, answer = association.dimse.get_msg(block=True)
     finally:
