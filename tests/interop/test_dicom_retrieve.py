@@ -43,17 +43,20 @@ def made(syntax: str = EXPLICIT, **how: Any) -> Phantom:
     return phantom((COUNT, 24, 16), transfer_syntax=syntax, seed=77, **how)
 
 
-def path(of: Phantom, *, by: str = "uid") -> str:
-    """The URL's path of a series: by UIDs, or by accession number and series number."""
+def path(of: Phantom) -> str:
+    """The URL's path of a series."""
     first = of.datasets()[0]
-    if by == "uid":
-        return f"/{first.PatientID}/{first.StudyInstanceUID}/{first.SeriesInstanceUID}"
-    return f"/{first.PatientID}/{first.AccessionNumber}/{first.SeriesNumber}"
+    return f"/{first.PatientID}/{first.StudyInstanceUID}/{first.SeriesInstanceUID}"
 
 
 def store(tool: Callable[[str], str], server: Any, folder: Path, of: Phantom, flag: str) -> None:
     """Send a series with storescu, as it is."""
     of.save(folder)
+    send(tool, server, folder, flag)
+
+
+def send(tool: Callable[[str], str], server: Any, folder: Path, flag: str) -> None:
+    """Send the files of a folder with storescu, as they are."""
     command = [tool("storescu"), "-R", flag, "-aec", server.ae_title, "+sd", "+r"]
     command += [server.host, str(server.port), str(folder)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -94,12 +97,17 @@ async def test_by_numbers(
     tool: Callable[[str], str], server: Any, tmp_path: Path, associations: int
 ) -> None:
     """By accession number and series number, over one association or several: all, unchanged."""
-    series = made(modality="MR", series_number=7)
-    store(tool, server, tmp_path / "sent", series, "-xe")
-    url = server.url + path(series, by="number")
+    series = phantom((COUNT, 24, 16), modality="MR", series_number=7, seed=770)
+    sent = series.datasets()
+    (tmp_path / "sent").mkdir()
+    for one in sent:
+        one.AccessionNumber = "BYNUMBERS"  # real archives keep what other tests have stored
+        one.save_as(tmp_path / "sent" / f"{one.SOPInstanceUID}.dcm")
+    send(tool, server, tmp_path / "sent", "-xe")
+    url = f"{server.url}/{sent[0].PatientID}/BYNUMBERS/7"
     source = DicomTransport(parse_location(url), Workers(), associations=associations)
     found = {name: dcmread(BytesIO(file)) for name, file in (await read(source)).items()}
-    assert found == {f"{one.SOPInstanceUID}.dcm": one for one in series.datasets()}
+    assert found == {f"{one.SOPInstanceUID}.dcm": one for one in sent}
     async with Client() as client:
         opened = await client.open(url)
     np.testing.assert_array_equal(opened.array, series.array)
