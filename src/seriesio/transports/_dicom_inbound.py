@@ -107,7 +107,8 @@ async def serving(service: Service, work: Callable[[], Awaitable[R]]) -> R:
     results: list[R] = []
     failures: list[SeriesIOError] = []
     async with _lock_of(service.destination):
-        listener = _listen(service.destination.port)  # waits for nothing; a thread could be lost
+        # It waits for nothing. Made in a thread, it would be lost to a call that is cancelled then.
+        listener = _listen(service.destination.port)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_accept_all, service, listener)
