@@ -44,6 +44,7 @@ _BATCHES: Final = 8  # that a body makes, at least
 _SMALL: Final = 1 << 18  # but not smaller ones
 _PAUSE: Final = 0.2  # seconds after which a smaller one is handed on
 _WAITING: Final = 2  # batches
+_CHECKS: Final = 2  # batches whose digests are made at a time
 _FEW: Final = 4  # files that are not worth a zip
 _LARGE: Final = 32 << 20  # mean size of files that several connections carry faster
 _ATTEMPTS: Final = 4  # at one file whose body does not come whole
@@ -147,10 +148,33 @@ class Reader:
         arrivals: Arrivals,
         emit: Callable[[list[tuple[Receiving, ReceivedBlob]]], Awaitable[None]],
     ) -> None:
-        """Hold files against the catalogue while the next ones are unpacked."""
-        async with aclosing(flowing(unpack, _WAITING)) as groups:
-            async for group in groups:
-                await emit(await self.workers.run(_checked, arrivals, group))
+        """Hold files against the catalogue, some side by side, while the next are unpacked.
+
+        Raises:
+            ArchiveError, HttpError: what is behind them.
+        """
+        turn = anyio.Lock()
+        failures: list[Exception] = []
+
+        async def some() -> None:
+            try:
+                while True:
+                    async with turn:
+                        group = await anext(groups, None)
+                    if group is None:
+                        return
+                    await emit(await self.workers.run(_checked, arrivals, group))
+            except Exception as error:
+                failures.append(error)  # the other one ends what it has
+
+        async with (
+            aclosing(flowing(unpack, _WAITING)) as groups,
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(_CHECKS):
+                tasks.start_soon(some)
+        if failures:
+            raise failures[0]
 
     async def _unpack(
         self,
