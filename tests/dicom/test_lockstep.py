@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seriesio.dicom.lockstep import ALIGNMENT, PADDING, Matches, match
+from seriesio.dicom.lockstep import ALIGNMENT, PADDING, Matches
 from seriesio.dicom.part10 import MoreNeeded, NoDicomError, Parsed, RawHeader, parse
 from seriesio.errors import DataError
 from seriesio.testing import phantom
@@ -39,12 +39,20 @@ def parsed(data: bytes) -> Parsed:
 
 def run(template: Parsed, files: Sequence[bytes]) -> tuple[Matches, NDArray[np.int64]]:
     arena, bases, ends = heads(files)
-    origin = np.frombuffer(template.header.data, np.uint8)
-    return match(arena, bases, ends, template.tokens, origin), bases
+    return template.pattern.match(arena, bases, ends), bases
 
 
 def assert_as_walked(template: Parsed, files: Sequence[bytes]) -> set[int]:
-    """Every match is what the plain walk finds; returns the rows that matched."""
+    """Every match is what the plain walk finds, and the same when their lengths are foreseen.
+
+    Returns the rows that matched.
+    """
+    rows = assert_once_as_walked(template, files)
+    assert assert_once_as_walked(template, files) == rows
+    return rows
+
+
+def assert_once_as_walked(template: Parsed, files: Sequence[bytes]) -> set[int]:
     matches, bases = run(template, files)
     for k, row in enumerate(matches.rows.tolist()):
         walked = walk(files[row])
@@ -180,8 +188,10 @@ def test_mutated(key: tuple[str, bool], data: st.DataObject) -> None:
     """However one file is mutated: a match is what the plain walk finds, the others match."""
     files = list(SERIES[key])
     template = parsed(files[0])
+    if data.draw(st.booleans()):  # what varies is learnt from others
+        run(template, data.draw(st.permutations(files)))
     mutated = bytearray(files[1])
-    tokens = template.tokens
+    tokens = template.pattern.tokens
     for _ in range(data.draw(st.integers(1, 3))):
         token = data.draw(st.integers(0, len(tokens.starts) - 1))
         place = int(tokens.starts[token]) + data.draw(st.integers(0, 14))
@@ -217,6 +227,25 @@ def test_longer_values(data: st.DataObject) -> None:
     matched = assert_as_walked(parsed(files[0]), files)
     if even:
         assert matched == set(range(len(files)))
+
+
+def test_lengths_that_few_have() -> None:
+    """Files whose lengths differ where those of the sample do not are found as well."""
+
+    def made(*texts: bytes) -> bytes:
+        tags = (0x00080060, 0x00100020, 0x00180015)
+        return (
+            META
+            + b"".join(element(tag, b"LO", text) for tag, text in zip(tags, texts, strict=True))
+            + PIXELS
+        )
+
+    files = [made(b"MR", b"0" * (2 * (row % 5)), b"x" * 6) for row in range(100)]
+    files[77] = made(b"MR", b"00", b"y" * 8)  # the sample is every sixth
+    files[83] = made(b"MRMR", b"00", b"y" * 6)
+    template = parsed(files[0])
+    assert assert_once_as_walked(template, files) == set(range(100))
+    assert template.pattern.varying == [1, 2, 3]
 
 
 def test_corpus(corpus: Path) -> None:

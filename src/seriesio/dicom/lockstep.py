@@ -5,28 +5,36 @@ the length of a few values. So the element headers of all files are fetched, a r
 time, from where the template has them, and compared with the template's. Where lengths differ
 and nothing else, what follows moves by the difference, each file by its own. Any other
 difference, and the file is left to the plain walk: a match is exactly what that would find.
+
+Which lengths vary is learnt from the first files. Of all others these lengths alone are fetched
+one after the other; with them the places of all element headers are known, and are compared at
+once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from .part10 import UNDEFINED, Kind
+from .raw import UNDEFINED, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from .part10 import Tokens
+    from .raw import Tokens
 
-__all__ = ["ALIGNMENT", "PADDING", "Matches", "match"]
+__all__ = ["ALIGNMENT", "PADDING", "Matches", "Pattern"]
 
 ALIGNMENT: Final = 2  # of the bases
 PADDING: Final = 16  # bytes of the arena behind the last file
 _RUN = 10  # about as far as it is to the next value whose length varies
 _LONGEST_RUN = 256
+_SAMPLE = 16  # files that tell which lengths vary
+_LESSONS = 4  # how often others may tell that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,42 +52,168 @@ class Matches:
         )
 
 
-def match(
-    arena: NDArray[np.uint8],
-    bases: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    template: Tokens,
-    header: NDArray[np.uint8],
-) -> Matches:
-    """Compare the files in ``arena[bases[k]:ends[k]]`` with the template's ``header``.
+class Pattern:
+    """The elements of one header, against which others are held; for one thread at a time.
 
-    All files have little endian headers, as the template has, whose last token is the pixel
-    element. Bases are even, and the arena is longer than its files by ``PADDING``. Values are
-    not compared.
+    All headers are little endian ones, and the last token is the pixel element.
     """
-    lockstep = _Lockstep(arena, bases, ends, template, header)
-    rows, lengths = lockstep.run()
-    return _elements(template, rows, bases[rows], lengths)
+
+    def __init__(self, tokens: Tokens, header: memoryview) -> None:
+        self.tokens = tokens
+        self.words = _first_words(tokens, np.frombuffer(header, np.uint8))
+        self.sizes = np.where(tokens.kinds == Kind.LONG, 12, 8)
+        # Nearly always all elements begin at even bytes; those of broken writers cost more.
+        self.even = not (tokens.starts & 1).any()
+        self._varying: set[int] | None = None  # tokens; None: nothing is learnt yet
+
+    def match(
+        self, arena: NDArray[np.uint8], bases: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> Matches:
+        """Compare the files in ``arena[bases[k]:ends[k]]`` with the template's header.
+
+        Bases are even, and the arena is longer than its files by ``PADDING``. Values are not
+        compared.
+        """
+        heads = _Heads(_Words(arena, self.even), bases, ends)
+        left = np.arange(len(bases))
+        found = []
+        if self._varying is None:
+            step = max(len(bases) // _SAMPLE, 1)
+            found.append(self._walked(heads, left[::step]))
+            left = np.delete(left, np.s_[::step])
+        for _ in range(_LESSONS):
+            if not left.size:
+                break
+            foreseen = _Foreseen(self, heads.take(left))
+            good = foreseen.agree()
+            found.append((left[good], foreseen.lengths[good]))
+            left = left[~good]
+            if not foreseen.lessons:
+                break
+            self._learn(foreseen.lessons)
+        if left.size:
+            found.append(self._walked(heads, left))
+        rows = np.concatenate([rows for rows, _ in found])
+        lengths = np.concatenate([lengths for _, lengths in found])
+        order = np.argsort(rows)
+        rows = rows[order]
+        return _elements(self.tokens, rows, bases[rows], lengths[order])
+
+    @property
+    def varying(self) -> list[int]:
+        """Tokens whose lengths were seen to vary."""
+        return sorted(self._varying or ())
+
+    def _walked(self, heads: _Heads, rows: NDArray[np.intp]) -> _Found:
+        """The rows that match, walked in lockstep; learns from them."""
+        good, lengths = _Lockstep(self, heads.take(rows)).run()
+        self._learn(np.flatnonzero((lengths != self.tokens.lengths).any(axis=0)).tolist())
+        return rows[good], lengths
+
+    def _learn(self, varying: Iterable[int]) -> None:
+        self._varying = (self._varying or set()).union(varying)
+
+    def look(
+        self, words: _Words, places: NDArray[np.int64], token: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """For (n, t) places of the tokens from ``token`` on: do tag and VR agree, which length?"""
+        stop = token + places.shape[1]
+        kinds, own = self.tokens.kinds[token:stop], self.words[:, token:stop]
+        index, fetch = words.index(places), words.fetch
+        third, fourth = fetch(index, 2), fetch(index, 3)
+        agree = (fetch(index, 0) == own[0]) & (fetch(index, 1) == own[1])
+        bare, long = kinds == Kind.BARE, np.flatnonzero(kinds == Kind.LONG)
+        agree &= (third == own[2]) | bare
+        lengths = fourth.astype(np.int64)
+        if bare.any():
+            lengths = np.where(bare, lengths << 16 | third, lengths)
+        if long.size:
+            agree[:, long] &= fourth[:, long] == own[3, long]
+            index = index[:, long]
+            lengths[:, long] = fetch(index, 5).astype(np.int64) << 16 | fetch(index, 4)
+        return agree, lengths
+
+    def length(self, words: _Words, places: NDArray[np.int64], token: int) -> NDArray[np.int64]:
+        """(n,) the lengths that stand where a token is."""
+        kind, index = self.tokens.kinds[token], words.index(places)
+        if kind == Kind.SHORT:
+            return words.fetch(index, 3).astype(np.int64)
+        low = 4 if kind == Kind.LONG else 2
+        high: NDArray[np.int64] = words.fetch(index, low + 1).astype(np.int64) << 16
+        return high | words.fetch(index, low)
+
+
+_Found: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.int64]]"  # rows, the lengths of all tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heads:
+    """Files in an arena."""
+
+    words: _Words
+    bases: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp]) -> _Heads:
+        return _Heads(self.words, self.bases[rows], self.ends[rows])
+
+
+class _Foreseen:
+    """Files whose lengths differ from the template's where lengths are known to vary, only.
+
+    Attributes:
+        lengths: (n, T) of all tokens, as far as a file is such a one.
+        lessons: tokens whose lengths vary, too.
+    """
+
+    def __init__(self, pattern: Pattern, heads: _Heads) -> None:
+        self.pattern = pattern
+        self.heads = heads
+        self.lengths = np.repeat(pattern.tokens.lengths[None, :], len(heads.bases), axis=0)
+        self.lessons: set[int] = set()
+
+    def agree(self) -> NDArray[np.bool_]:
+        """(n,) which files are such ones."""
+        possible = self._measured()
+        good = np.ones(len(possible), bool)
+        starts = _starts(self.pattern.tokens, self.heads.bases, self.lengths)
+        for token in range(0, starts.shape[1], _LONGEST_RUN):
+            run = slice(token, token + _LONGEST_RUN)
+            agree, lengths = self.pattern.look(self.heads.words, starts[:, run], token)
+            same = agree & (lengths == self.lengths[:, run])
+            here = same.all(axis=1)
+            ends = good & ~here
+            first = same[ends].argmin(axis=1)  # up to there all places are right
+            self.lessons.update((first[agree[ends, first]] + token).tolist())
+            good &= here
+        last = starts[:, -1] + self.pattern.sizes[-1]
+        # Positions only grow: when the last header lies inside its file, all of them do.
+        good &= possible & (last <= self.heads.ends)
+        return good
+
+    def _measured(self) -> NDArray[np.bool_]:
+        """Fetch the lengths that vary; which rows may have theirs?"""
+        tokens, words = self.pattern.tokens, self.heads.words
+        good = np.ones(len(self.lengths), bool)
+        shifts = self.heads.bases.copy()
+        for token in self.pattern.varying:
+            lengths = self.pattern.length(words, tokens.starts[token] + shifts, token)
+            growth = lengths - tokens.lengths[token]
+            good &= ~_impossible(self.pattern, token, lengths, growth)
+            self.lengths[:, token] = lengths
+            shifts += growth
+        return good
 
 
 class _Lockstep:
-    def __init__(
-        self,
-        arena: NDArray[np.uint8],
-        bases: NDArray[np.int64],
-        ends: NDArray[np.int64],
-        template: Tokens,
-        header: NDArray[np.uint8],
-    ) -> None:
-        self.template = template
-        self.ends = ends
-        # Nearly always all elements begin at even bytes; those of broken writers cost more.
-        self.arena = _Words(arena, not (template.starts & 1).any())
-        self.words = _template_words(template, header)
-        self.sizes = np.where(template.kinds == Kind.LONG, 12, 8)
-        self.live = np.arange(len(bases))
-        self.shifts = bases.copy()  # from the template's positions to each live row's
-        self.lengths = np.repeat(template.lengths[None, :], len(bases), axis=0)
+    def __init__(self, pattern: Pattern, heads: _Heads) -> None:
+        self.pattern = pattern
+        self.template = pattern.tokens
+        self.words = heads.words
+        self.ends = heads.ends
+        self.live = np.arange(len(heads.bases))
+        self.shifts = heads.bases.copy()  # from the template's positions to each live row's
+        self.lengths = np.repeat(self.template.lengths[None, :], len(heads.bases), axis=0)
 
     def run(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """The rows that match, and the lengths of all their tokens."""
@@ -90,7 +224,7 @@ class _Lockstep:
             run = min(2 * run, _LONGEST_RUN) if reached == stop else _RUN
             token = reached
         # Positions only grow: when the last header lies inside its file, all of them do.
-        last = self.template.starts[-1:] + self.shifts + self.sizes[-1:]
+        last = self.template.starts[-1:] + self.shifts + self.pattern.sizes[-1:]
         inside = last <= self.ends[self.live] + self._last_growth()
         rows = self.live[inside]
         return rows, self.lengths[rows]
@@ -102,7 +236,8 @@ class _Lockstep:
 
     def _compare(self, token: int, stop: int) -> int:
         """Compare a run of tokens, up to the first whose length varies; where to go on."""
-        agree, lengths = self._look(token, stop)
+        places = self.template.starts[token:stop] + self.shifts[:, None]
+        agree, lengths = self.pattern.look(self.words, places, token)
         differ = lengths != self.template.lengths[token:stop]
         width = stop - token
         strange = _first(~agree, width)
@@ -117,35 +252,13 @@ class _Lockstep:
         self._keep(~dead)
         return token + cut + 1
 
-    def _look(self, token: int, stop: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """For live rows and a run of tokens: do tag and VR agree, and which length is there?"""
-        kinds, words = self.template.kinds[token:stop], self.words[:, token:stop]
-        fetch = self.arena.fetch
-        index = self.arena.index(self.template.starts[token:stop] + self.shifts[:, None])
-        third, fourth = fetch(index, 2), fetch(index, 3)
-        agree = (fetch(index, 0) == words[0]) & (fetch(index, 1) == words[1])
-        bare, long = kinds == Kind.BARE, np.flatnonzero(kinds == Kind.LONG)
-        agree &= (third == words[2]) | bare
-        lengths = fourth.astype(np.int64)
-        if bare.any():
-            lengths = np.where(bare, lengths << 16 | third, lengths)
-        if long.size:
-            agree[:, long] &= fourth[:, long] == words[3, long]
-            index = index[:, long]
-            lengths[:, long] = fetch(index, 5).astype(np.int64) << 16 | fetch(index, 4)
-        return agree, lengths
-
     def _move(self, token: int, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Move what follows a token by its other length; which live rows cannot be moved?"""
         growth = lengths - self.template.lengths[token]
-        end = self.template.starts[token] + self.shifts + self.sizes[token] + lengths
-        wrong: NDArray[np.bool_] = lengths == UNDEFINED
+        wrong = _impossible(self.pattern, token, lengths, growth)
         if token + 1 < len(self.template.starts):
-            wrong |= end > self.ends[self.live]
-            if self.arena.even:
-                wrong |= (growth & 1).astype(bool)
-        wrong |= self.template.fixed[token]
-        wrong &= growth != 0
+            header = self.template.starts[token] + self.shifts + self.pattern.sizes[token]
+            wrong |= (header + lengths > self.ends[self.live]) & (growth != 0)
         self.lengths[self.live, token] = lengths
         self.shifts = self.shifts + growth
         return wrong
@@ -153,6 +266,18 @@ class _Lockstep:
     def _keep(self, kept: NDArray[np.bool_]) -> None:
         if not kept.all():
             self.live, self.shifts = self.live[kept], self.shifts[kept]
+
+
+def _impossible(
+    pattern: Pattern, token: int, lengths: NDArray[np.int64], growth: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Rows whose other length would have changed how the walk went on."""
+    wrong: NDArray[np.bool_] = growth != 0
+    if not pattern.tokens.fixed[token]:
+        wrong &= lengths == UNDEFINED
+    if pattern.even and token + 1 < len(pattern.tokens.starts):
+        wrong |= (growth & 1).astype(bool)
+    return wrong
 
 
 def _first(flags: NDArray[np.bool_], width: int) -> NDArray[np.intp]:
@@ -181,11 +306,24 @@ class _Words:
         return self.words[np.minimum(index + 2 * word, len(self.words) - 1)]
 
 
-def _template_words(template: Tokens, header: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """(4, T) the first eight bytes of each of the template's element headers."""
-    places = template.starts + np.arange(0, 8, 2)[:, None]
+def _first_words(tokens: Tokens, header: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """(4, T) the first eight bytes of each of a header's element headers."""
+    places = tokens.starts + np.arange(0, 8, 2)[:, None]
     words: NDArray[np.uint16] = header[places] | header[places + 1].astype(np.uint16) << 8
     return words
+
+
+def _starts(
+    template: Tokens, bases: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n, T) where each token begins, from the lengths of all of them."""
+    starts: NDArray[np.int64] = template.starts + bases[:, None]
+    growth = lengths - template.lengths
+    varies = np.flatnonzero(growth.any(axis=0))
+    if varies.size:
+        first = int(varies[0])
+        starts[:, first + 1 :] += np.cumsum(growth[:, first:-1], axis=1)
+    return starts
 
 
 def _elements(
@@ -195,12 +333,7 @@ def _elements(
     lengths: NDArray[np.int64],
 ) -> Matches:
     """From the lengths of all tokens to the places of the top-level elements."""
-    starts = template.starts + bases[:, None]
-    growth = lengths - template.lengths
-    varies = np.flatnonzero(growth.any(axis=0))
-    if varies.size:
-        first = int(varies[0])
-        starts[:, first + 1 :] += np.cumsum(growth[:, first:-1], axis=1)
+    starts = _starts(template, bases, lengths)
     top = template.top
     nested = len(top) != len(template.starts)
     tops = starts[:, top] if nested else starts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import DicomError, TooLargeError, TruncatedError
 from .deflated import walk_deflated
+from .lockstep import Pattern
 from .raw import (
     LENGTH,
     MAX_HEADER,
@@ -25,7 +26,6 @@ from .raw import (
     NoDicomError,
     RawHeader,
     Syntax,
-    Tokens,
     is_vr,
     syntax_for,
 )
@@ -44,7 +44,6 @@ __all__ = [
     "Parsed",
     "RawHeader",
     "Syntax",
-    "Tokens",
     "meta_length",
     "parse",
     "parse_header",
@@ -61,15 +60,15 @@ _CONVINCING: Final = 4  # so many elements in order are no accident
 
 @dataclass(eq=False)
 class Parsed:
-    """A header, and the tokens that lockstep needs to use it as a template."""
+    """A header, and what lockstep needs to use it as a template."""
 
     header: RawHeader
     walk: Walk = field(repr=False)
     deflated: memoryview | None = field(default=None, repr=False)
 
     @cached_property
-    def tokens(self) -> Tokens:
-        return self.walk.tokens()
+    def pattern(self) -> Pattern:
+        return Pattern(self.walk.tokens(), self.header.data)
 
     @property
     def size(self) -> int:

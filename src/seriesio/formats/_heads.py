@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from ..blob import read_at
-from ..dicom.lockstep import ALIGNMENT, PADDING, match
+from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
 
@@ -80,8 +80,7 @@ class Heads:
         rows = np.array([row for row in self.left if self.read[row]], np.intp)
         if not rows.size:
             return None
-        origin = np.frombuffer(template.header.data, np.uint8)
-        matches = match(self.arena, self.bases[rows], self.ends[rows], template.tokens, origin)
+        matches = template.pattern.match(self.arena, self.bases[rows], self.ends[rows])
         good = _same_syntax(template, self.arena, matches)
         good &= _part10(self.arena, self.bases[rows[matches.rows]])
         if not good.any():
