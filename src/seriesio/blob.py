@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _MANY: Final = 1 << 15  # bytes that are copied while other threads run
+_TOUCHES: Final = 1 << 10  # enough for numpy to let other threads run
 
 
 @runtime_checkable
@@ -115,6 +116,13 @@ def _copy(source: memoryview, target: memoryview) -> None:
         target[:] = source
     else:
         np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(source, np.uint8))
+
+
+def _touch(view: memoryview) -> None:
+    """Have the system give memory its pages while other threads run, not in a small copy."""
+    if view.nbytes >= _MANY:
+        some = np.frombuffer(view, np.uint8)[:: view.nbytes // _TOUCHES]
+        some |= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +258,7 @@ class _PiecesReader:
         self._pieces = pieces
 
     def readinto(self, view: memoryview, offset: int) -> int:
+        _touch(view)
         done = 0
         for piece in self._pieces:
             if offset >= piece.nbytes:

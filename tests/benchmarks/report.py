@@ -202,6 +202,9 @@ first {compressed} slices of the CT.
 - Archives: Orthanc and dcmqrscp on the loopback, as they come. *getscu*, *storescu*: DCMTK's
   programs with `TCP_NODELAY=1`. *pynetdicom*: a C-GET loop that drops the data. *50 ms away*: a
   line in another process that delays each direction by 25 ms, and each connection by a round trip.
+- *A process that has its memory*: the GNU C library is told to keep what is freed, so that nothing
+  is taken from the system anew. In a virtual machine that gives free memory back to its host, one
+  touch of a fresh page may stop a processor for 30 to 160 ms, whoever's turn it is.
 - XNAT: the stand-in of `seriesio.testing` in another process, all sums made beforehand. *curl*:
   into a file, then members read or inflated; no CRC, no digests. *xnatpy*: connected before the
   time starts; it downloads into files, and opens nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from struct import pack
@@ -39,6 +40,24 @@ def cut(data: bytes, portions: Iterable[int], reader: PduReader) -> list[Event]:
             space[: len(part)] = part
             place += len(part)
             events += reader.received(len(part))
+    return events
+
+
+def cut_scattered(data: bytes, portions: Iterable[int], reader: PduReader) -> list[Event]:
+    """The same into several pieces of memory at a time, as the system fills them."""
+    events: list[Event] = []
+    place = 0
+    for size in [*portions, *([1 << 20] * len(data))]:
+        came = 0
+        for view in reader.spaces():
+            part = data[place : place + min(len(view), size - came)]
+            view[: len(part)] = part
+            came, place = came + len(part), place + len(part)
+            if len(part) < len(view):
+                break
+        if not came:
+            return events
+        events += reader.received(came)
     return events
 
 
@@ -85,6 +104,60 @@ PARTS = [
 def test_portions(portions: list[int], slab: int) -> None:
     """Whatever portions a stream comes in, and whatever memory it goes to, it is cut alike."""
     assert told(cut(STREAM, portions, PduReader(1 << 16, slab))) == PARTS
+
+
+@given(st.lists(st.integers(1, 40)), st.sampled_from([64, 100, 1 << 12]))
+def test_portions_side_by_side(portions: list[int], slab: int) -> None:
+    """The same where it is received into several pieces of memory."""
+    assert told(cut_scattered(STREAM, portions, PduReader(1 << 16, slab))) == PARTS
+
+
+SIZES = st.lists(st.sampled_from([1, 7, 8, 30, 31, 32, 33, 100, 512, 513]), max_size=4)
+
+
+@given(
+    messages=st.lists(st.tuples(SIZES, st.integers(0, 40), st.integers(0, 600)), max_size=5),
+    portions=st.lists(st.integers(1, 3000), max_size=60),
+    slab=st.sampled_from([256, 1 << 12, 1 << 14]),
+)
+def test_pdus_like_the_last(
+    messages: list[tuple[list[int], int, int]], portions: list[int], slab: int
+) -> None:
+    """Messages in PDUs of which many are alike, up to a shorter one: each comes out as sent."""
+    rng, stream, wanted = random.Random(1), b"", []
+    for sizes, count, last in messages:
+        for size in sizes or [40]:
+            pieces = [rng.randbytes(size) for _ in range(count)] + [rng.randbytes(last)]
+            heads = [(5, 0)] * count + [(5, 2)]
+            stream += b"".join(
+                values((*head, one)) for head, one in zip(heads, pieces, strict=True)
+            )
+            wanted.append((5, False, b"".join(pieces)))
+    assert told(cut_scattered(stream, portions, PduReader(1 << 16, slab))) == wanted
+
+
+@given(data=st.data())
+def test_hostile_bytes_side_by_side(data: st.DataObject) -> None:
+    """However a run of PDUs is damaged: the same parts, or the same error, as in one piece."""
+    stream = bytearray(b"".join(values((5, 0, bytes([n]) * 40)) for n in range(30)) + STREAM)
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(stream) - 1))
+        stream[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    portions = data.draw(st.lists(st.integers(1, 700), max_size=20))
+    found: list[object] = []
+    for way in (cut, cut_scattered):
+        try:
+            found.append(told(way(bytes(stream), portions, PduReader(1 << 16, 1 << 12))))
+        except PduError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_pdus_like_the_last_are_one_piece() -> None:
+    """Data of many PDUs are one fragment, a view of the memory that was received into."""
+    stream = b"".join(values((5, 0, bytes([n]) * 4000)) for n in range(12))
+    events = cut_scattered(stream, [4012, 1 << 20], PduReader(1 << 16))
+    assert [len(event.data) for event in events if isinstance(event, Fragment)] == [4000, 11 * 4000]
 
 
 def test_no_copy() -> None:

@@ -96,7 +96,7 @@ class Channel:
                 for event in self._events:
                     if isinstance(event, Pdu) and event.kind in (A_ABORT, A_ASSOCIATE_RJ):
                         self._unexpected(event)
-                count = self._wire.receive(self._reader.space())
+                count = self._wire.receive([self._reader.space()])
                 if not count:
                     return
                 self._events = self._reader.received(count)
@@ -123,7 +123,9 @@ class Channel:
             if self._wire is None or self._aborted:
                 self._gone(None)
             try:
-                count = self._wire.receive(self._reader.space())
+                reader = self._reader
+                space = reader.spaces() if self._wire.scatters else [reader.space()]
+                count = self._wire.receive(space)
             except WireClosed as error:
                 self._gone(error)
             if count and self._in_time(count):

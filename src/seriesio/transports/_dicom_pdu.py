@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final, TypeAlias
 
 from ..errors import TransportError
+from ._dicom_runs import HEAD, Like, Run
 from ._slabs import mapped, shared
 
 __all__ = [
@@ -97,9 +98,12 @@ class PduReader:
         "_end",
         "_last",
         "_least",
+        "_like",
         "_limit",
         "_pdu",
         "_place",
+        "_run",
+        "_running",
         "_slab",
         "_slab_size",
         "_slabs",
@@ -115,11 +119,13 @@ class PduReader:
         self._value = 0  # … and of the presentation data value in it
         self._context, self._command, self._last = 0, False, False
         self._empty = 0
+        self._like: Like | None = None  # the last PDU, if others like it may follow
+        self._run, self._running = Run(), False
 
     @property
     def inside(self) -> bool:
         """True in the middle of a PDU."""
-        return self._pdu > 0 or self._place < self._end
+        return self._pdu > 0 or self._value > 0 or self._place < self._end
 
     def begins_with(self, kinds: tuple[int, ...]) -> bool:
         """True if the next PDU begins with one of these bytes."""
@@ -127,9 +133,28 @@ class PduReader:
 
     def space(self) -> memoryview:
         """Where the next bytes have to go."""
+        self._running = False
         if self._full:
             self._renew(self._slab_size)
         return self._slab[self._end :]
+
+    def spaces(self) -> list[memoryview]:
+        """The same, for whoever can receive into several pieces of memory: one after the other."""
+        views = self._foreseen()
+        self._running = bool(views)
+        return views or [self.space()]
+
+    def _foreseen(self) -> list[memoryview]:
+        """Memory for PDUs like the last one, data side by side; none if they cannot be next."""
+        have = self._end - self._place
+        if self._like is None or self._pdu or (have and not self._value):
+            return []
+        rest = max(self._value - have, 0)
+        views = self._run.views(self._slab, self._end, rest, self._like)
+        if not views:
+            self._renew(self._slab_size)
+            views = self._run.views(self._slab, self._end, rest, self._like)
+        return views
 
     @property
     def _full(self) -> bool:
@@ -150,7 +175,11 @@ class PduReader:
         Raises:
             PduError: an unknown type, a length that cannot be, or one above the limit.
         """
-        self._end += count
+        if self._running:
+            if fragment := self._ran(count):
+                yield fragment
+        else:
+            self._end += count
         slab = self._slab
         while True:
             left = self._end - self._place
@@ -168,7 +197,8 @@ class PduReader:
             elif left >= 12 and slab[self._place] == P_DATA_TF:
                 _, size, length, context, control = _BOTH.unpack_from(slab, self._place)
                 self._begin(size)
-                self._begin_value(length, context, control, 12)
+                self._begin_value(length, context, control, HEAD)
+                self._like = self._alike()
                 if not self._value:
                     yield self._cut(0)
             else:
@@ -195,6 +225,31 @@ class PduReader:
         if self._empty > _EMPTY_ITEMS:
             raise PduError(f"more than {_EMPTY_ITEMS} presentation data values without data")
         self._place += head
+
+    def _alike(self) -> Like | None:
+        """What is expected of the next PDU, behind whose head the place is now."""
+        if self._pdu or self._command or self._last or not self._near(self._value):
+            return None
+        return Like(bytes(self._slab[self._place - HEAD : self._place]), self._value)
+
+    def _near(self, size: int) -> bool:
+        """True where data side by side are worth it: not tiny, and several in a slab."""
+        return max(self._slab_size >> 7, 1) <= size <= self._slab_size >> 3
+
+    def _ran(self, count: int) -> Fragment | None:
+        """Take what was received into :meth:`spaces`; the values that are whole, as one piece."""
+        assert self._like is not None
+        rest = max(self._value - (self._end - self._place), 0)
+        if count <= rest:
+            self._end += count
+            return None
+        start, at = self._place, self._end + rest
+        whole, begun, loose = self._run.received(self._slab, at, count - rest)
+        self._place, self._end = at + whole, at + whole + loose
+        self._value = self._like.size if begun else 0
+        if self._place == start:
+            return None
+        return Fragment(self._context, False, False, self._slab[start : self._place])
 
     def _cut(self, size: int) -> Fragment:
         place = self._place

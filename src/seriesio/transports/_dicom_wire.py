@@ -49,14 +49,22 @@ class Wire:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._socket.setsockopt(socket.SOL_SOCKET, option, timeval)
 
-    def receive(self, view: memoryview) -> int:
+    @property
+    def scatters(self) -> bool:
+        """True if it can receive into several pieces of memory; TLS cannot."""
+        return self._plain
+
+    def receive(self, views: Sequence[memoryview]) -> int:
         """Receive some bytes; 0 if there were none for the time of a slice.
 
         Raises:
             WireClosed: the peer has closed the connection, or :meth:`interrupt` was called.
         """
         try:
-            count = self._socket.recv_into(view)
+            if len(views) == 1:
+                count = self._socket.recv_into(views[0])
+            else:
+                count = self._socket.recvmsg_into(views)[0]
             if self._at_once is not None:  # it holds until the next answer only
                 self._socket.setsockopt(socket.IPPROTO_TCP, self._at_once, 1)
         except _BUSY:
