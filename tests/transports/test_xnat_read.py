@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -27,6 +28,8 @@ from seriesio.location import parse_location
 from seriesio.offload import Workers
 from seriesio.protocols import Catalogue, Sink, Source
 from seriesio.testing import XnatFaults, XnatServer
+from seriesio.transports import _xnat_find
+from seriesio.transports._xnat_listing import Resource, resources_of
 from seriesio.transports._xnat_read import chosen_way
 from seriesio.transports._xnat_receive import CatalogFile, Receiving
 from seriesio.transports.xnat import XnatTransport
@@ -265,6 +268,23 @@ async def test_limits(server: XnatServer) -> None:
     with pytest.raises(TooLargeError, match="at most 1000"):
         await contents(in_process(server, "/P/S 1/E/4", memory=1000))
     assert downloads(server) == []
+
+
+async def test_long_listings_are_read_beside_the_loop(
+    server: XnatServer, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalogue of a scan of many files is made in a worker thread, a short one at once."""
+    server.add_scan("P", "S 1", "E", "9", {f"IM{n:05}.dcm": b"x" for n in range(400)})
+    where: list[bool] = []
+
+    def resources(*args: Any) -> list[Resource]:
+        where.append(threading.current_thread() is threading.main_thread())
+        return resources_of(*args)
+
+    monkeypatch.setattr(_xnat_find, "resources_of", resources)
+    assert len(await contents(opened("/P/S%201/E/9"))) == 400
+    assert await contents(opened("/P/S%201/E/4")) == FILES
+    assert where == [False, True]
 
 
 # --- what goes wrong --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -119,8 +120,10 @@ class Finder:
     async def files(self, scan: Scan) -> list[Resource]:
         """The resources of a scan, with their files."""
         path = f"{scan.files_path}/files"
-        rows = rows_of(await self.session.listing(path), self._named(path))
-        return resources_of(rows, scan.id, self._named(path))
+        what = self._named(path)
+        return await self.session.listing(
+            path, read=lambda document: resources_of(rows_of(document, what), scan.id, what)
+        )
 
     async def listed(self, parts: Sequence[str]) -> list[Scan]:
         """All scans of an experiment.
@@ -202,12 +205,12 @@ class Finder:
         self, path: str, above: Sequence[str], params: Mapping[str, str]
     ) -> list[dict[str, str]]:
         try:
-            document = await self.session.listing(path, params)
+            read = partial(rows_of, what=self._named(path))
+            return await self.session.listing(path, params, read)
         except HttpError as error:
             if error.status in _MISSING:
                 await self.require(above)
             raise
-        return rows_of(document, self._named(path))
 
     async def missing(self, parts: Sequence[str]) -> int | None:
         """The level of the first part of a path that is not there; None: all are."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
@@ -153,7 +154,7 @@ class Importer:
         project, _, experiment = self.place.parts
         path = f"/data/prearchive/projects/{quoted(project)}"
         with suppress(SeriesIOError):
-            rows = rows_of(await self.session.listing(path), path)
+            rows = await self.session.listing(path, read=partial(rows_of, what=path))
             for row in rows:
                 if experiment in (row.get("folderName"), row.get("name")):
                     url = f"{self.session.base}/data{row.get('url', '')}"
@@ -214,15 +215,16 @@ class Importer:
     async def _lacking_there(self, path: str, expected: Counts) -> list[str]:
         """What the prearchive lacks; it lists nothing until it has built a session."""
         try:
-            rows = rows_of(await self.session.listing(f"{path}/scans"), path)
+            rows = await self.session.listing(f"{path}/scans", read=partial(rows_of, what=path))
         except HttpError as error:
             if error.status == 404:
                 return []
             raise
         there: Counts = Counter()
         for scan in [row.get("ID", "") for row in rows]:
-            listing = await self.session.listing(f"{path}/scans/{quoted(scan)}/resources")
-            counts = [row.get("file_count", "") for row in rows_of(listing, path)]
+            below = f"{path}/scans/{quoted(scan)}/resources"
+            resources = await self.session.listing(below, read=partial(rows_of, what=path))
+            counts = [row.get("file_count", "") for row in resources]
             for name in expected:
                 if _is_named(scan, name):
                     there[name] += sum(int(n) for n in counts if n.isdecimal() and len(n) < 10)

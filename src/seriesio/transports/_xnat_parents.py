@@ -69,7 +69,7 @@ class Parents:
         path = item_path(parts)
         below = path + ("/scans" if len(parts) == len(LEVELS) - 1 else "/experiments")
         try:
-            rows = rows_of(await self.session.listing(below), below)
+            rows = await self.session.listing(below, read=partial(rows_of, what=below))
         except HttpError as error:
             if error.status == 404:
                 return

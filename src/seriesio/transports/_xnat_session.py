@@ -31,10 +31,14 @@ __all__ = ["XnatSession"]
 T = TypeVar("T")
 
 _LISTING: Final = 1 << 28
-_SHORT: Final = 1 << 16  # bytes of JSON that are read in less time than a hop to a thread takes
+_SHORT: Final = 1 << 15  # bytes of JSON that are read in little more time than a hop takes
 _REDIRECTS: Final = 5
 _RENEWALS: Final = 2  # of sessions that die before they were of any use
 _SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
+
+
+def _as_it_is(document: Any) -> Any:
+    return document
 
 
 class XnatSession:
@@ -79,19 +83,27 @@ class XnatSession:
 
     # --- requests -----------------------------------------------------------------------------
 
-    async def listing(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """A JSON document.
+    async def listing(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        read: Callable[[Any], T] = _as_it_is,
+    ) -> T:
+        """A JSON document, and what ``read`` makes of it; a long one is read in a thread.
 
         Raises:
-            HttpError: refused, not reached, or not JSON.
+            HttpError: refused, not reached, or not JSON; and what ``read`` raises.
         """
         answer = await self.fetch(
             "GET", path, params={"format": "json", **(params or {})}, limit=_LISTING
         )
+        if len(answer.body) < _SHORT:
+            return read(self._document(answer))
+        return await anyio.to_thread.run_sync(lambda: read(self._document(answer)))
+
+    def _document(self, answer: Answer) -> Any:
         try:
-            if len(answer.body) < _SHORT:
-                return json.loads(answer.body)
-            return await anyio.to_thread.run_sync(json.loads, answer.body)
+            return json.loads(answer.body)
         except (ValueError, RecursionError):
             told = self.words(answer)
             raise HttpError(f"{answer.what}: is not JSON, it begins: {told}") from None
