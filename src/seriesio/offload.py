@@ -119,9 +119,11 @@ class Workers:
         results: dict[int, R] = {}
         failures: dict[int, BaseException] = {}
         pending = iter(enumerate(items))
+        all_taken = False
 
         def some() -> list[T]:
             """What one hop does: items until its time is over, or all are taken."""
+            nonlocal all_taken
             finished: list[T] = []
             end = time.monotonic() + _HOP
             for index, item in pending:
@@ -133,10 +135,13 @@ class Workers:
                 finished.append(item)
                 if failures or time.monotonic() > end:
                     break
+            else:
+                all_taken = True
             return finished
 
         async def work() -> None:
-            while finished := await self.run(some):
+            while not all_taken:
+                finished = await self.run(some)
                 if done is not None and not failures:
                     try:
                         for item in finished:
