@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import seriesio.blob
 from seriesio.blob import (
     Blob,
     FileBlob,
@@ -16,6 +19,7 @@ from seriesio.blob import (
     read_all,
     read_at,
     read_fully,
+    touch,
 )
 from seriesio.errors import TooLargeError, TransportError
 
@@ -110,3 +114,25 @@ def test_large_pieces() -> None:
         view = memoryview(bytearray(300_001 - start))
         assert read_at(blob, view, start) == len(data) - start
         assert bytes(view) == data[start:] + b"\0"
+
+
+def _pages_there(memory: mmap.mmap) -> list[int]:
+    """Which pages the system has given to memory, by what it says itself."""
+    address = np.frombuffer(memory, np.uint8).ctypes.data
+    with open("/proc/self/pagemap", "rb") as pages:
+        pages.seek(address // mmap.PAGESIZE * 8)
+        entries = np.frombuffer(pages.read(len(memory) // mmap.PAGESIZE * 8), np.uint64)
+    return [int(page) for page in np.flatnonzero(entries >> np.uint64(62))]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="Linux tells of pages")
+@pytest.mark.parametrize(("early", "there"), [(1 << 20, 256), (1 << 17, 32)])
+def test_touched_memory_has_its_pages(
+    early: int, there: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page of what is touched is there, and none beyond the bound."""
+    monkeypatch.setattr(seriesio.blob, "_EARLY", early)
+    memory = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    assert _pages_there(memory) == []
+    touch(memoryview(memory))
+    assert _pages_there(memory) == list(range(there))

@@ -26,10 +26,13 @@ __all__ = [
     "read_all",
     "read_at",
     "read_fully",
+    "touch",
 ]
 
 _MANY: Final = 1 << 15  # bytes that are copied while other threads run
 _TOUCHES: Final = 1 << 10  # enough for numpy to let other threads run
+_PAGE: Final = 1 << 12  # bytes, at least
+_EARLY: Final = 1 << 28  # bytes that are touched in one go, at most
 
 
 @runtime_checkable
@@ -118,11 +121,15 @@ def _copy(source: memoryview, target: memoryview) -> None:
         np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(source, np.uint8))
 
 
-def _touch(view: memoryview) -> None:
-    """Have the system give memory its pages while other threads run, not in a small copy."""
-    if view.nbytes >= _MANY:
-        some = np.frombuffer(view, np.uint8)[:: view.nbytes // _TOUCHES]
-        some |= 0
+def touch(memory: memoryview) -> None:
+    """Have the system give fresh memory its pages while other threads run, not in a small copy.
+
+    What the memory holds is lost: a page that is read before it is written is found twice. Of
+    very much memory only the beginning is touched: it may never be filled.
+    """
+    if memory.nbytes >= _MANY:
+        some = np.frombuffer(memory[:_EARLY], np.uint8)
+        some[:: min(some.size // _TOUCHES, _PAGE)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +265,7 @@ class _PiecesReader:
         self._pieces = pieces
 
     def readinto(self, view: memoryview, offset: int) -> int:
-        _touch(view)
+        touch(view)
         done = 0
         for piece in self._pieces:
             if offset >= piece.nbytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..blob import ReceivedBlob
+from ..blob import ReceivedBlob, touch
 from ..dicom.pixel_layout import LITTLE_HOST
 
 if TYPE_CHECKING:
@@ -96,9 +96,11 @@ class Arrivals:
         if count * length > self._memory:
             return None
         try:
-            return Arena(np.empty((count, length), np.uint8))
+            rows = np.empty((count, length), np.uint8)
         except (MemoryError, ValueError):  # what has come is placed once all has
             return None
+        touch(rows.reshape(-1).data)  # now, not in the middle of what arrives
+        return Arena(rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ..blob import read_at
+from ..blob import read_at, touch
 from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
@@ -44,12 +44,14 @@ class Shelf:
 
     @classmethod
     def of(cls, template: Parsed, count: int) -> Shelf | None:
-        """For as many heads about as long as the template's; what is not used costs nothing."""
+        """For as many heads about as long as the template's."""
         each = template.header.pixel_offset + 2 * _SLACK
         try:
-            return cls(_arena(min(count * each, _BUDGET)))
+            arena = _arena(min(count * each, _BUDGET))
         except MemoryError:  # each batch has a buffer of its own then
             return None
+        touch(arena[:-PADDING].data)
+        return cls(arena)
 
     def take(self, size: int) -> int | None:
         """Where so many bytes may be put; None: they do not fit."""
