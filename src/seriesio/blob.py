@@ -32,7 +32,6 @@ __all__ = [
 _MANY: Final = 1 << 15  # bytes that are copied while other threads run
 _TOUCHES: Final = 1 << 10  # enough for numpy to let other threads run
 _PAGE: Final = 1 << 12  # bytes, at least
-_EARLY: Final = 1 << 28  # bytes that are touched in one go, at most
 
 
 @runtime_checkable
@@ -124,12 +123,10 @@ def _copy(source: memoryview, target: memoryview) -> None:
 def touch(memory: memoryview) -> None:
     """Have the system give fresh memory its pages while other threads run, not in a small copy.
 
-    What the memory holds is lost: a page that is read before it is written is found twice. Of
-    very much memory only the beginning is touched: it may never be filled.
+    What the memory holds is lost: a page that is read before it is written is found twice.
     """
     if memory.nbytes >= _MANY:
-        some = np.frombuffer(memory[:_EARLY], np.uint8)
-        some[:: min(some.size // _TOUCHES, _PAGE)] = 0
+        np.frombuffer(memory, np.uint8)[:: min(memory.nbytes // _TOUCHES, _PAGE)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..blob import ReceivedBlob, touch
+from ..blob import ReceivedBlob
 from ..dicom.pixel_layout import LITTLE_HOST
 
 if TYPE_CHECKING:
@@ -96,11 +96,9 @@ class Arrivals:
         if count * length > self._memory:
             return None
         try:
-            rows = np.empty((count, length), np.uint8)
+            return Arena(np.empty((count, length), np.uint8))
         except (MemoryError, ValueError):  # what has come is placed once all has
             return None
-        touch(rows.reshape(-1).data)  # now, not in the middle of what arrives
-        return Arena(rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

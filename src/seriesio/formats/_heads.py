@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ..blob import read_at, touch
+from ..blob import read_at
 from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
@@ -44,14 +44,12 @@ class Shelf:
 
     @classmethod
     def of(cls, template: Parsed, count: int) -> Shelf | None:
-        """For as many heads about as long as the template's."""
+        """For as many heads about as long as the template's; what is not used costs nothing."""
         each = template.header.pixel_offset + 2 * _SLACK
         try:
-            arena = _arena(min(count * each, _BUDGET))
+            return cls(_arena(min(count * each, _BUDGET)))
         except MemoryError:  # each batch has a buffer of its own then
             return None
-        touch(arena[:-PADDING].data)
-        return cls(arena)
 
     def take(self, size: int) -> int | None:
         """Where so many bytes may be put; None: they do not fit."""
