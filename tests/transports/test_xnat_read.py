@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -30,8 +32,9 @@ from seriesio.protocols import Catalogue, Sink, Source
 from seriesio.testing import XnatFaults, XnatServer
 from seriesio.transports import _xnat_find
 from seriesio.transports._xnat_listing import Resource, resources_of
-from seriesio.transports._xnat_read import chosen_way
-from seriesio.transports._xnat_receive import CatalogFile, Receiving
+from seriesio.transports._xnat_read import _fed, chosen_way
+from seriesio.transports._xnat_receive import Arrivals, CatalogFile, Receiving
+from seriesio.transports._xnat_unzip import Unzip
 from seriesio.transports.xnat import XnatTransport
 
 AUTH = ("user", "pass word")
@@ -523,3 +526,22 @@ def test_what_drips_is_gathered() -> None:
     pieces = receiving.blob("a").pieces
     assert [len(piece) for piece in pieces] == [5, 14_995, 5_003]
     assert b"".join(pieces) == data
+
+
+def test_a_batch_that_inflates_to_much_is_handed_on_in_parts() -> None:
+    """However well files are packed, few megabytes of them are whole before they are checked."""
+    files = {f"{number}.dcm": bytes([number]) * 1_000_000 for number in range(23)}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, os.urandom(300_000) + data)
+    arrivals = Arrivals({n: CatalogFile(n, 1_300_000, "") for n in files}, "4", 1 << 30, "GET x")
+    unzip = Unzip(arrivals.store, "GET x", (memoryview(bytearray(1 << 20)) for _ in range(99)))
+    batch, parts = [memoryview(packed.getvalue())], []
+    while batch:
+        assert _fed(unzip, batch, arrivals) is None
+        parts.append([receiving.blob("x") for receiving in arrivals.take()])
+    assert unzip.ended
+    assert max(len(part) for part in parts) < 10
+    contents = [bytes(read_all(blob))[300_000:] for part in parts for blob in part]
+    assert contents == list(files.values())

@@ -6,7 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -36,8 +36,14 @@ class Kept:
         self.whole = True
 
 
+def buffers(size: int = 1 << 16) -> Iterator[memoryview]:
+    """Memory of so many bytes at a time, without end."""
+    while True:
+        yield memoryview(bytearray(size))
+
+
 def unzipped(
-    archive: bytes, step: int = 1 << 16, most: int = 1 << 30
+    archive: bytes, step: int = 1 << 16, most: int = 1 << 30, room: int = 1 << 16
 ) -> tuple[dict[str, bytes], dict[str, int | None], bool]:
     """(contents of the whole members, announced sizes, has the directory come)."""
     kept: dict[str, Kept] = {}
@@ -47,7 +53,7 @@ def unzipped(
         sizes[name] = size
         return kept.setdefault(name, Kept(most))
 
-    unzip = Unzip(store, "GET http://host/x")
+    unzip = Unzip(store, "GET http://host/x", buffers(room))
     unzip.feed(archive[at : at + step] for at in range(0, len(archive), step))
     return {n: bytes(k.data) for n, k in kept.items() if k.whole}, sizes, unzip.ended
 
@@ -83,6 +89,24 @@ def test_sizes_in_front(method: int, step: int) -> None:
     found, sizes, ended = unzipped(zipped(FILES, method), step)
     assert (found, ended) == (FILES, True)
     assert sizes == {name: len(data) for name, data in FILES.items()}
+
+
+@pytest.mark.parametrize("room", [1, 999, 1 << 17])
+def test_what_is_inflated_stays(room: int) -> None:
+    """Views that are kept hold what came, wherever the memory that is lent ends."""
+    kept: dict[str, list[memoryview]] = {}
+
+    class Views:
+        def __init__(self, name: str) -> None:
+            self.write = kept.setdefault(name, []).append
+
+        def finish(self) -> None:
+            self.write(memoryview(b""))
+
+    files = {**FILES, "ä": bytes(3000)}
+    Unzip(lambda name, size: Views(name), "GET x", buffers(room)).feed([zipped(files)])
+    assert {name: b"".join(views) for name, views in kept.items()} == files
+    assert all(view.nbytes <= room for views in kept.values() for view in views)
 
 
 @pytest.mark.parametrize("step", [1, 4096])
@@ -192,7 +216,7 @@ def test_a_bomb() -> None:
 
 def test_a_directory_without_end() -> None:
     """What follows the members is dropped, but not for ever."""
-    unzip = Unzip(lambda name, size: Kept(1), "GET x")
+    unzip = Unzip(lambda name, size: Kept(1), "GET x", buffers())
     unzip.feed([END])
     block = bytes(1 << 24)
     with pytest.raises(ArchiveError, match="no end"):

@@ -39,11 +39,13 @@ __all__ = ["Reader", "Reading", "chosen_way"]
 
 Reading: TypeAlias = Literal["auto", "zip", "files"]
 
-_BATCH: Final = 1 << 21  # bytes that are handed to a thread at a time, at most
+_BATCH: Final = 1 << 22  # bytes that are handed to a thread at a time, at most
 _BATCHES: Final = 8  # that a body makes, at least
 _SMALL: Final = 1 << 18  # but not smaller ones
+_STEP: Final = 1 << 19  # bytes that are unpacked between two looks at what has come of them
+_WHOLE: Final = 5 << 20  # bytes of files that are handed on together; a little more than a batch
 _PAUSE: Final = 0.2  # seconds after which a smaller one is handed on
-_WAITING: Final = 2  # batches
+_WAITING: Final = 1  # batch
 _CHECKS: Final = 2  # batches whose digests are made at a time
 _FEW: Final = 4  # files that are not worth a zip
 _LARGE: Final = 32 << 20  # mean size of files that several connections carry faster
@@ -128,7 +130,8 @@ class Reader:
                 most += _SLACK + _OVERHEAD * len(wanted)
                 expected = sum(file.size or 0 for file in wanted.values())
                 fill = partial(self._fill, reply, expected, most)
-                unpack = partial(self._unpack, fill, Unzip(arrivals.store, what), arrivals)
+                unzip = Unzip(arrivals.store, what, _buffers(expected))
+                unpack = partial(self._unpack, fill, unzip, arrivals)
                 check = partial(self._check, unpack, arrivals)
                 async with aclosing(flowing(check, 1)) as groups:
                     async for group in groups:
@@ -190,11 +193,12 @@ class Reader:
         """
         async with aclosing(flowing(fill, _WAITING)) as batches:
             async for batch in batches:
-                error = await self.workers.run(_fed, unzip, batch)
-                if whole := arrivals.take():
-                    await emit(whole)
-                if error is not None:
-                    raise error
+                while batch:
+                    error = await self.workers.run(_fed, unzip, batch, arrivals)
+                    if whole := arrivals.take():
+                        await emit(whole)
+                    if error is not None:
+                        raise error
                 if unzip.ended and not arrivals.wanted:
                     return
 
@@ -304,10 +308,15 @@ def _buffers(expected: int) -> Iterator[memoryview]:
         yield slabs.take()
 
 
-def _fed(unzip: Unzip, batch: Iterable[memoryview]) -> ArchiveError | None:
-    """Unpack a batch; what is wrong with it does not hide what came before that."""
+def _fed(unzip: Unzip, batch: list[memoryview], arrivals: Arrivals) -> ArchiveError | None:
+    """Unpack a batch, or what gives enough to be checked: that is gone from the batch then.
+
+    What is wrong with it does not hide what came before that.
+    """
     try:
-        unzip.feed(batch)
+        while batch and sum(file.done for file in arrivals.whole) < _WHOLE:
+            unzip.feed([batch[0][:_STEP]])
+            batch[:1] = [rest] if (rest := batch[0][_STEP:]) else []
     except ArchiveError as error:
         return error
     return None

@@ -8,7 +8,7 @@ Blocking, without state outside the object: for worker threads.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, Protocol
 
 from ..errors import ArchiveError
@@ -23,7 +23,7 @@ _NARROW, _WIDE = struct.Struct("<3L"), struct.Struct("<L2Q")  # of data descript
 _ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
 _MARK32: Final = 0xFFFFFFFF
 _NAME: Final = 4096
-_OUT: Final = 1 << 16  # bytes inflated at a time: they stay in the cache until they are stored
+_OUT: Final = 1 << 18  # bytes inflated at a time: they stay in the cache until they are stored
 _TRAILER: Final = 1 << 28  # bytes of directory that are read and dropped
 
 Parser = Generator[None, memoryview, None]
@@ -45,6 +45,31 @@ class Store(Protocol):
         ...
 
 
+class _Gathering:
+    """Puts together what comes in small pieces: in memory that is lent, no page of it fresh."""
+
+    def __init__(self, buffers: Iterator[memoryview]) -> None:
+        self._buffers = buffers
+        self._free = self._held = memoryview(b"")
+
+    def write(self, data: bytes, store: Store) -> None:
+        left = memoryview(data)
+        while left:
+            if not self._free:
+                self.flush(store)
+                self._free = self._held = next(self._buffers)
+            count = min(left.nbytes, self._free.nbytes)
+            self._free[:count] = left[:count]
+            self._free, left = self._free[count:], left[count:]
+
+    def flush(self, store: Store) -> None:
+        """Hand on what is held."""
+        count = self._held.nbytes - self._free.nbytes
+        if count:
+            store.write(self._held[:count])
+        self._held = self._free
+
+
 class Unzip:
     """Unpacks what it is fed.
 
@@ -52,11 +77,18 @@ class Unzip:
         store: called with a member's name and size (None: not known before its data) before its
             bytes come; returns what takes them.
         what: what errors name.
+        buffers: memory for what is inflated, without end.
     """
 
-    def __init__(self, store: Callable[[str, int | None], Store], what: str) -> None:
+    def __init__(
+        self,
+        store: Callable[[str, int | None], Store],
+        what: str,
+        buffers: Iterator[memoryview],
+    ) -> None:
         self._store = store
         self._what = what
+        self._inflating = _Gathering(buffers)
         self._view = memoryview(b"")
         self._at = 0
         self.ended = False
@@ -182,12 +214,13 @@ class Unzip:
                     raise self._damaged("does not inflate", name) from error
                 if out:
                     crc, size = crc32(out, crc), size + len(out)
-                    store.write(memoryview(out))
+                    self._inflating.write(out, store)
                 part = stream.unconsumed_tail
                 if not part and (len(out) < _OUT or stream.eof):
                     break
                 if stream.eof:
                     break
+        self._inflating.flush(store)
         unused = len(stream.unused_data)
         self._at -= unused
         return crc, taken - unused, size
