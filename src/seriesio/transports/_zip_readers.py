@@ -26,7 +26,7 @@ from ._zip_directory import (
 __all__ = ["LOOK_BACK", "PackedReader", "StoredReader", "ZipBlob", "open_member"]
 
 LOOK_BACK = 20 << 10  # bytes given out last that a paused reader can give once more
-_STEP = 1 << 18  # at most so many bytes are unpacked, read or summed in one go
+_STEP = 1 << 20  # at most so many bytes are unpacked, read or summed in one go
 _CIPHER_STEP = 16 << 10
 _LEAST = 16 << 10
 
