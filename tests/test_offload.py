@@ -70,6 +70,26 @@ async def test_first_error(count: int) -> None:
     assert len(begun) <= 4
 
 
+async def test_an_error_while_others_wait_for_a_thread() -> None:
+    """Who waited for a thread when the first error came begins nothing any more."""
+    workers, gate, begun = Workers(2), threading.Event(), list[int]()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        raise KeyError(item)
+
+    async def other() -> None:
+        await workers.run(gate.wait, 5)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(other)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(KeyError):
+            await workers.map(work, range(12))
+        gate.set()
+    assert begun == [0]
+
+
 @pytest.mark.parametrize("count", [1, 12])
 async def test_error_of_the_callback(count: int) -> None:
     """An error of ``done`` is raised as it is too, not in a group."""

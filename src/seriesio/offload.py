@@ -127,13 +127,15 @@ class Workers:
             finished: list[T] = []
             end = time.monotonic() + _HOP
             for index, item in pending:
+                if failures:  # of another hop, even if this one has waited for a thread
+                    break
                 try:
                     results[index] = function(item)
                 except Exception as error:
                     failures[index] = error
                     break
                 finished.append(item)
-                if failures or time.monotonic() > end:
+                if time.monotonic() > end:
                     break
             else:
                 all_taken = True

@@ -168,6 +168,20 @@ def test_undefined_against_defined() -> None:
     assert assert_as_walked(parsed(undefined), [undefined, defined]) == {0}
 
 
+@pytest.mark.parametrize("name", [b"odd", b"even"])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_defined_where_few_have_it(name: bytes, undefined: bool) -> None:
+    """A kind of length that the sample has not does not match, whatever else is learnt."""
+    lengths = (pack("<HH2s2xL", 8, 0x1140, b"SQ", 0), sequence(0, b"MR"))
+    usual, strange = (
+        META + element(0x00080060, b"CS", name) + one + element(0x00100020, b"LO", b"xy") + PIXELS
+        for one in (lengths[undefined], lengths[not undefined])
+    )
+    files = [usual] * 40
+    files[1] = strange  # the sample is every second
+    assert assert_as_walked(parsed(usual), files) == set(range(40)) - {1}
+
+
 def test_pixels_of_other_length() -> None:
     """The length of the pixel data may differ; undefined is another thing."""
     files = [META + PIXELS[:8] + pack("<L", size) for size in (8, 80, 800001, 0xFFFFFFFF)]

@@ -163,7 +163,7 @@ class _Foreseen:
 
     Attributes:
         lengths: (n, T) of all tokens, as far as a file is such a one.
-        lessons: tokens whose lengths vary, too.
+        lessons: tokens whose lengths vary, too; never fixed ones: such a file cannot match.
     """
 
     def __init__(self, pattern: Pattern, heads: _Heads) -> None:
@@ -184,7 +184,8 @@ class _Foreseen:
             here = same.all(axis=1)
             ends = good & ~here
             first = same[ends].argmin(axis=1)  # up to there all places are right
-            self.lessons.update((first[agree[ends, first]] + token).tolist())
+            others = first[agree[ends, first]] + token
+            self.lessons.update(others[~self.pattern.tokens.fixed[others]].tolist())
             good &= here
         last = starts[:, -1] + self.pattern.sizes[-1]
         # Positions only grow: when the last header lies inside its file, all of them do.
