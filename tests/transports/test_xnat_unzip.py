@@ -125,6 +125,17 @@ def test_every_form_of_descriptor(signature: bytes, form: str) -> None:
     assert unzipped(described(data, form, signature))[0] == {"name": data}
 
 
+def test_wide_descriptors_of_zipfile() -> None:
+    """Behind an empty member, too, where the first half of 64-bit sizes reads as 32-bit ones."""
+    files = {"empty": b"", "name": b"some data" * 99, "empty too": b""}
+    stream = Pipe()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(data)
+    assert unzipped(bytes(stream.data)) == (files, dict.fromkeys(files), True)
+
+
 def deflated(data: bytes) -> bytes:
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
     return stream.compress(data) + stream.flush()

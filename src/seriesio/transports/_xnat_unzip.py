@@ -166,7 +166,7 @@ class Unzip:
         if not described:
             expected = (crc, packed, size)
         elif method == 8:
-            expected = yield from self._described(found, name)
+            expected = yield from self._described(found, wide, name)
         else:
             expected = found
         if found != expected:
@@ -226,12 +226,15 @@ class Unzip:
         return crc, taken - unused, size
 
     def _described(
-        self, found: tuple[int, int, int], name: str
+        self, found: tuple[int, int, int], wide: bool, name: str
     ) -> Generator[None, memoryview, tuple[int, int, int]]:
-        """The data descriptor (APPNOTE 4.3.9): with a signature or not, of 32 or of 64 bits."""
+        """The data descriptor (APPNOTE 4.3.9): with a signature or not, of 32 or of 64 bits.
+
+        The one of an empty member reads the same in both: the header says which it is.
+        """
         held = yield from self._exactly(12)
         skip = 4 if held.startswith(_DESCRIPTOR) else 0
-        for form in (_NARROW, _WIDE):
+        for form in (_WIDE,) if wide and not found[2] else (_NARROW, _WIDE):
             held += yield from self._exactly(skip + form.size - len(held))
             if form.unpack_from(held, skip) == found:
                 return found
