@@ -128,7 +128,9 @@ def _serve(args: argparse.Namespace, console: Console) -> int:
     )
     with _until_interrupted() as ended, archive:
         skipped = f", {len(archive.skipped)} files skipped" if archive.skipped else ""
-        told = f"{archive.url}: {len(archive)} instances of {args.folder}{skipped}; Ctrl-C ends"
+        told = (
+            f"{archive.url} serves {len(archive)} instances of {args.folder}{skipped}; Ctrl-C ends"
+        )
         console.print(printable(told), soft_wrap=True)
         if args.host not in _LOCAL:
             print("seriesio: whoever reaches this machine may read and store", file=sys.stderr)

@@ -9,7 +9,6 @@ import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from netrc import NetrcParseError, netrc
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import unquote
@@ -36,6 +35,7 @@ from ._dicom_session import ASSOCIATIONS, deadline, host_limiter, patiently, use
 from ._dicom_status import status_words
 from ._dicom_store import store
 from ._dicom_title import checked_title
+from ._netrc import login_of
 
 if TYPE_CHECKING:
     from ..blob import Blob
@@ -59,8 +59,9 @@ class DicomTransport:
     Args:
         location: a ``dicom`` or ``dicoms`` URL.
         workers: where what blocks for a moment is done; associations have threads of their own.
-        auth: user, or user and password, to negotiate; "netrc": those of ``~/.netrc``, which are
-            used over TLS anyway. Those of the URL come first.
+        auth: user, or user and password, to negotiate; "netrc": those that the file which
+            ``NETRC`` names, or ``~/.netrc``, has for ``host:port`` or the host; over TLS they are
+            used anyway. Those of the URL come first.
         ssl_context: for ``dicoms``; None: one that verifies the peer's certificate and name.
         aet: our AE title.
         move_to: AE title and port (``"AET:port"`` or a pair) of this machine that the archive
@@ -326,20 +327,10 @@ def _auth_of(location: Location) -> str | tuple[str, str] | None:
 
 
 def _identity(auth: str | tuple[str, str] | None, where: DicomLocation) -> Identity | None:
-    """The user to negotiate; without TLS a password of ``~/.netrc`` is sent only when asked for."""
+    """The user to negotiate; without TLS a password of a netrc file is sent only when asked for."""
     if auth == "netrc" or (auth is None and where.tls):
-        return _of_netrc(where.host)
+        login = login_of([f"{where.host}:{where.port}", where.host], default=False)
+        return None if login is None else Identity(login[0], login[1] or None)
     if auth is None:
         return None
     return Identity(auth) if isinstance(auth, str) else Identity(*auth)
-
-
-def _of_netrc(host: str) -> Identity | None:
-    try:
-        entry = netrc().hosts.get(host)
-    except FileNotFoundError:
-        return None
-    except (NetrcParseError, OSError, UnicodeDecodeError):
-        # Its own words could repeat a password.
-        raise LocationError("~/.netrc cannot be read (auth= gives user and password)") from None
-    return None if entry is None else Identity(entry[0], entry[2] or None)
