@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "layers", "types", "docs", "examples", "tests"]
+nox.options.sessions = ["lint", "layers", "types", "docs", "examples", "pure", "tests"]
 nox.options.error_on_external_run = True
 
 EVERYTHING = ".[codecs,fast,cli,test]"
@@ -16,6 +16,20 @@ def tests(session: nox.Session) -> None:
     """All tests; arguments after ``--`` go to pytest."""
     session.install(EVERYTHING)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def pure(session: nox.Session) -> None:
+    """What has compiled code, without it: as where no compiler was."""
+    session.install(EVERYTHING)
+    session.run(
+        *("pytest", "tests/dicom", "tests/formats/test_scan.py", "tests/formats/test_arrivals.py"),
+        *("tests/test_native.py", "tests/test_open.py", "tests/test_open_errors.py"),
+        *("tests/transports/test_zip.py", "tests/transports/test_zip_readers.py"),
+        *("tests/transports/test_xnat_unzip.py", "tests/transports/test_xnat_read.py"),
+        *session.posargs,
+        env={"SERIESIO_PURE": "1"},
+    )
 
 
 @nox.session

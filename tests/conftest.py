@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
+from hypothesis import settings
 
 import seriesio
 
@@ -48,6 +49,10 @@ KINDS_MODULES = ("test_client.py", "test_open.py", "test_uids.py", "test_write.p
 
 # CI sets it: there, what is not installed is a failure instead of a skip.
 REQUIRED = os.environ.get("SERIESIO_REQUIRE_SERVERS") == "1"
+
+# How long an example takes says nothing: on a busy machine, any may.
+settings.register_profile("seriesio", deadline=None)
+settings.load_profile("seriesio")
 
 # Blocking calls that blockbuster does not know.
 BLOCKING = (

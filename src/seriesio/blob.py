@@ -23,6 +23,7 @@ __all__ = [
     "PiecesBlob",
     "ReceivedBlob",
     "RenamedBlob",
+    "copy",
     "read_all",
     "read_at",
     "read_fully",
@@ -105,14 +106,14 @@ class _MemoryReader:
 
     def readinto(self, view: memoryview, offset: int) -> int:
         part = self._data[offset : offset + view.nbytes]
-        _copy(part, view[: part.nbytes])
+        copy(part, view[: part.nbytes])
         return part.nbytes
 
     def close(self) -> None:
         self._data = memoryview(b"")
 
 
-def _copy(source: memoryview, target: memoryview) -> None:
+def copy(source: memoryview, target: memoryview) -> None:
     """Copy bytes; many of them while other threads run, since their pages may have to be found."""
     if source.nbytes < _MANY:
         target[:] = source
@@ -269,7 +270,7 @@ class _PiecesReader:
                 offset -= piece.nbytes
                 continue
             part = piece[offset : offset + view.nbytes - done]
-            _copy(part, view[done : done + part.nbytes])
+            copy(part, view[done : done + part.nbytes])
             done += part.nbytes
             offset = 0
             if done == view.nbytes:

@@ -1,7 +1,8 @@
 """Deflate and CRC-32 from the fastest library that is installed.
 
-The standard library's zlib always works. With the extra ``fast``, python-isal inflates and sums
-about twice as fast, and zlib-ng deflates about twice as fast at the same size (python-isal
+The standard library's zlib always works, without detours where our own code could be built
+(:mod:`seriesio.native`). With the extra ``fast``, python-isal inflates about
+twice as fast, and zlib-ng deflates about twice as fast at the same size (python-isal
 deflates faster still, but its members come out up to 20 % larger than zlib's). Nothing is
 imported before it is used.
 """
@@ -13,12 +14,14 @@ import zlib
 from functools import cache
 from typing import Any, Protocol, cast
 
-__all__ = ["DEFAULT_LEVEL", "compressobj", "crc32", "decompressobj", "inflate_errors"]
+from . import native
+from .blob import copy
+from .native import Bytes, Inflater
+
+__all__ = ["DEFAULT_LEVEL", "compressobj", "crc32", "decompressobj", "inflate_errors", "inflater"]
 
 # On CT and MR series level 4 is within 6 % of the size of level 6 in a third of its time.
 DEFAULT_LEVEL = 4
-
-Bytes = bytes | bytearray | memoryview
 
 
 class Compressor(Protocol):
@@ -68,6 +71,34 @@ def decompressobj(wbits: int = zlib.MAX_WBITS) -> Decompressor:
     return cast("Decompressor", _inflater().decompressobj(wbits))
 
 
+def inflater() -> Inflater:
+    """What inflates a raw deflate stream into memory that is there already."""
+    straight = native.inflater() if _inflater() is zlib else None
+    return straight or _Copying(decompressobj(-zlib.MAX_WBITS))
+
+
+class _Copying:
+    """An :class:`Inflater` on a decompressor that gives bytes of its own."""
+
+    def __init__(self, stream: Decompressor) -> None:
+        self._stream = stream
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    def into(self, data: Bytes, out: memoryview, /) -> tuple[int, int]:
+        if self._stream.eof:
+            return 0, 0
+        try:
+            made = self._stream.decompress(data, out.nbytes)
+        except inflate_errors() as error:
+            raise ValueError(f"does not inflate: {error}") from error
+        copy(memoryview(made), out[: len(made)])
+        left = len(self._stream.unconsumed_tail) + len(self._stream.unused_data)
+        return len(data) - left, len(made)
+
+
 def compressobj(level: int | None = None, wbits: int = zlib.MAX_WBITS) -> Compressor:
     """A compressor; ``level`` is 0 to 9, None the one that serves image series best."""
     chosen = DEFAULT_LEVEL if level is None else level
@@ -76,7 +107,12 @@ def compressobj(level: int | None = None, wbits: int = zlib.MAX_WBITS) -> Compre
 
 def crc32(data: Bytes, value: int = 0) -> int:
     """The CRC-32 of ``data``, going on from ``value``."""
-    return cast("int", _inflater().crc32(data, value))
+    return cast("int", _crc32()(data, value))
+
+
+@cache
+def _crc32() -> Any:
+    return native.crc32 or _inflater().crc32
 
 
 @cache

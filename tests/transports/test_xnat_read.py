@@ -33,7 +33,7 @@ from seriesio.testing import XnatFaults, XnatServer
 from seriesio.transports import _xnat_find
 from seriesio.transports._xnat_listing import Resource, resources_of
 from seriesio.transports._xnat_read import _fed, chosen_way
-from seriesio.transports._xnat_receive import Arrivals, CatalogFile, Receiving
+from seriesio.transports._xnat_receive import Arrivals, CatalogFile, Receiving, held_against
 from seriesio.transports._xnat_unzip import Unzip
 from seriesio.transports.xnat import XnatTransport
 
@@ -523,9 +523,34 @@ def test_what_drips_is_gathered() -> None:
     receiving = Receiving(CatalogFile("a", len(data), hashlib.md5(data).hexdigest()), 0, "x")
     for part in parts:
         receiving.write(memoryview(part))
-    pieces = receiving.blob("a").pieces
+    (blob,) = held_against([receiving])
+    assert isinstance(blob, ReceivedBlob)
+    pieces = blob.pieces
     assert [len(piece) for piece in pieces] == [5, 14_995, 5_003]
     assert b"".join(pieces) == data
+
+
+def whole(found: ReceivedBlob | TransportError) -> ReceivedBlob:
+    assert isinstance(found, ReceivedBlob)
+    return found
+
+
+def test_files_are_held_against_the_catalogue_together() -> None:
+    """Of many files with digests, those of other bytes are named, and only those."""
+    files = [os.urandom(50_000 + number) for number in range(19)]
+    group = []
+    for number, data in enumerate(files):
+        digest = hashlib.md5(data).hexdigest().upper() if number % 3 else ""
+        receiving = Receiving(CatalogFile(f"{number}", len(data), digest), 0, "GET x")
+        came = data if number not in (4, 6) else data[:-1] + bytes([data[-1] ^ 1])
+        receiving.write(memoryview(came)[:20_000])
+        receiving.write(memoryview(came)[20_000:])
+        group.append(receiving)
+    found = held_against(group)
+    assert [isinstance(one, TransportError) for one in found] == [n == 4 for n in range(19)]
+    assert "GET x: 4: what came does not have the MD5 digest" in str(found[4])
+    contents = [bytes(read_all(whole(one))) for n, one in enumerate(found) if n not in (4, 6)]
+    assert contents == [data for n, data in enumerate(files) if n not in (4, 6)]
 
 
 def test_a_batch_that_inflates_to_much_is_handed_on_in_parts() -> None:
@@ -540,7 +565,7 @@ def test_a_batch_that_inflates_to_much_is_handed_on_in_parts() -> None:
     batch, parts = [memoryview(packed.getvalue())], []
     while batch:
         assert _fed(unzip, batch, arrivals) is None
-        parts.append([receiving.blob("x") for receiving in arrivals.take()])
+        parts.append([whole(found) for found in held_against(arrivals.take())])
     assert unzip.ended
     assert max(len(part) for part in parts) < 10
     contents = [bytes(read_all(blob))[300_000:] for part in parts for blob in part]

@@ -12,25 +12,31 @@ from typing import Any
 
 import pytest
 
-from seriesio import inflate
+from seriesio import inflate, native
 from seriesio.blob import MemoryBlob, read_all
 from seriesio.transports._zip_archive import open_archive
 from seriesio.transports._zip_pack import pack
 from seriesio.transports._zip_readers import ZipBlob
 
-LIBRARIES = ["zlib", "isal.isal_zlib", "zlib_ng.zlib_ng"]
+LIBRARIES = ["our own", "zlib", "isal.isal_zlib", "zlib_ng.zlib_ng"]
 DATA = b"".join(value.to_bytes(3, "little") for value in range(150_000))
 
 
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Each library takes its turn as the one that is used."""
-    module = importlib.import_module(request.param)
+    ours = request.param == "our own"
+    if not ours:
+        monkeypatch.setattr(native, "inflater", lambda: None)
+        monkeypatch.setattr(native, "crc32", None)
+    module = zlib if ours else importlib.import_module(request.param)
     monkeypatch.setattr(inflate, "_inflater", lambda: module)
     monkeypatch.setattr(inflate, "_deflater", lambda: zlib if "isal" in request.param else module)
-    inflate.inflate_errors.cache_clear()
+    for cached in (inflate.inflate_errors, inflate._crc32):
+        cached.cache_clear()
     yield module
-    inflate.inflate_errors.cache_clear()
+    for cached in (inflate.inflate_errors, inflate._crc32):
+        cached.cache_clear()
 
 
 def test_sum_and_streams(library: Any) -> None:
@@ -42,6 +48,30 @@ def test_sum_and_streams(library: Any) -> None:
     stream = inflate.decompressobj(-15)
     assert stream.decompress(packed) == DATA
     assert stream.eof
+
+
+def test_into_memory(library: Any) -> None:
+    """What is given a little at a time, and taken a little at a time, comes out whole."""
+    packer = zlib.compressobj(wbits=-15)
+    packed = memoryview(packer.compress(DATA) + packer.flush() + b"behind")
+    stream, out = inflate.inflater(), memoryview(bytearray(len(DATA) + 9))
+    at = done = 0
+    while not stream.eof:
+        used, count = stream.into(packed[at : at + 1000], out[done : done + 3000])
+        at, done = at + used, done + count
+    assert (bytes(packed[at:]), bytes(out[:done])) == (b"behind", DATA)
+    assert stream.into(packed[at:], out) == (0, 0)
+
+
+def test_damage_into_memory(library: Any) -> None:
+    """What is no deflate stream is an error; the memory behind its end stays as it was."""
+    stream = inflate.inflater()
+    with pytest.raises(ValueError, match="does not inflate"):
+        stream.into(b"\xff" * 100, memoryview(bytearray(1000)))
+    packer = zlib.compressobj(wbits=-15)
+    packed, room = packer.compress(b"abc") + packer.flush(), bytearray(b"x" * 10)
+    assert inflate.inflater().into(packed, memoryview(room)) == (len(packed), 3)
+    assert room == b"abc" + b"x" * 7
 
 
 def test_members_whatever_library(library: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from ..native import lockstep
 from .raw import UNDEFINED, Kind
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Pattern:
         Bases are even, and the arena is longer than its files by ``PADDING``. Values are not
         compared.
         """
+        compared = self._compared(arena, bases, ends)
+        if compared is not None:
+            good, lengths = compared
+            rows = np.flatnonzero(good)
+            return _elements(self.tokens, rows, bases[rows], lengths[rows])
         heads = _Heads(_Words(arena, self.even), bases, ends)
         left = np.arange(len(bases))
         found = []
@@ -98,6 +104,18 @@ class Pattern:
         order = np.argsort(rows)
         rows = rows[order]
         return _elements(self.tokens, rows, bases[rows], lengths[order])
+
+    def _compared(
+        self, arena: NDArray[np.uint8], bases: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
+        """Which files match, and the lengths of their tokens; None where vectors have to do it."""
+        tokens = self.tokens
+        good = np.zeros(len(bases), bool)
+        lengths = np.empty((len(bases), len(tokens.starts)), np.int64)
+        tables = (bases, ends, tokens.starts, tokens.lengths, tokens.kinds, tokens.fixed)
+        words = self.words.T
+        columns = [np.ascontiguousarray(table) for table in (*tables, words)]
+        return (good, lengths) if lockstep(arena, *columns, self.even, good, lengths) else None
 
     @property
     def varying(self) -> list[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from ..blob import read_at
+from ..blob_spans import read_spans
 from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
@@ -110,10 +111,13 @@ class Heads:
     def fill(self, rows: range, readers: Readers) -> None:
         """Read some of the heads; ranges that do not overlap may be read side by side."""
         view = self.arena.data
-        for row in rows:
-            index, blob = self.batch[row]
-            head = view[self.bases.item(row) : self.ends.item(row)]
-            self.read[row] = _read_head(index, blob, head, readers)
+        starts, ends = self.bases.tolist(), self.ends.tolist()
+        heads = [view[starts[row] : ends[row]] for row in rows]
+        batch = [self.batch[row] for row in rows]
+        for row, (index, blob), head, whole in zip(
+            rows, batch, heads, read_spans([blob for _, blob in batch], heads), strict=True
+        ):
+            self.read[row] = whole or _read_head(index, blob, head, readers)
 
 
 def lay_out(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..blob import MemoryBlob, ReceivedBlob, read_all, read_at, read_fully
+from ..blob_spans import file_span
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
 from ..dicom.fingerprint import column_sums, columns, fingerprints, weigh
 from ..dicom.fragments import fragments
+from ..dicom.one_pass import Frame, fits_one_pass, one_pass, read_one_pass
 from ..dicom.pixels import finish_in_place, native_frame, unused_bits_clear
 from ..errors import DicomError, SeriesIOError, TooLargeError
 from ._sizes import pixel_values
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ..dicom.part10 import RawHeader
     from ..dicom.pixels import PixelLayout
     from ..dicom.plan import Plan
+    from ..native import Span
     from ._jobs import Job
 
 __all__ = ["Kept", "Placer", "as_they_lie"]
@@ -76,6 +79,7 @@ class Placer:
         self._frame_bytes = len(self._bytes) // max(len(self.flat), 1)
         self._together = as_they_lie(self.plan) and not self.plain
         self._differs = _differing(self.plan) if self._together else []
+        self._one_pass = self._together and fits_one_pass(self.plan)
         self._sums: NDArray[np.uint64] | None = None
         if self._together and self.volume.itemsize < 8:
             self._sums = np.empty((len(self.flat), columns(self.flat)), np.uint64)
@@ -92,6 +96,8 @@ class Placer:
             WiderNeeded: a value does not fit the volume's dtype.
             TruncatedError, DicomError, CodecError, TransportError.
         """
+        if self._read_finished(jobs):
+            return
         for job in () if self.arrived else jobs:
             try:
                 if self._together:
@@ -118,6 +124,26 @@ class Placer:
                 self._unplaced[job.instance] = left - len(job.frames)
                 if left == len(job.frames):
                     blob.discard()
+
+    def _read_finished(self, jobs: Sequence[Job]) -> bool:
+        """Read whole files' frames and finish them with one call; False: it is still to be done."""
+        if not self._one_pass or self._sums is None or self.arrived:
+            return False
+        frames = []
+        for job in jobs:
+            span = self._span(job)
+            if span is None:
+                return False
+            frame = self._frame(job.instance, 0)
+            frames.append(Frame(span, frame, self._sums[job.slots[0]].data))
+        return read_one_pass(self.plan.layouts[jobs[0].instance], self.plan.values, frames)
+
+    def _span(self, job: Job) -> Span | None:
+        """Where the only frame of a file stands, if nothing lies behind it."""
+        instance, blob = job.instance, self.blobs[job.instance]
+        if self._ends[instance] != blob.size or job.frames != (0,):
+            return None
+        return file_span(blob, self._cells(job.slots[0]), self._offsets[instance])
 
     def _read_frames(self, job: Job) -> None:
         """Read stored values straight into their slots, to be finished with others."""
@@ -162,14 +188,22 @@ class Placer:
         instance, number = plan.slots[first].tolist()
         block = self.flat[first:end]
         cells = block if block.dtype == plan.values.stored else block.view(plan.values.stored)
-        layout, owners = plan.layouts[instance], plan.slots[first:end, 0].tolist()
+        layout, little = plan.layouts[instance], self._little(instance)
+        frame = self._frame(instance, number)
+        if (
+            self._one_pass
+            and self._sums is not None
+            and one_pass(cells, layout, plan.values, frame, self._sums[first:end])
+        ):
+            return
+        owners = plan.slots[first:end, 0].tolist()
         if self.arrived and not unused_bits_clear(cells, layout):
             for owner, cell in zip(owners, cells, strict=True):  # there will be no other source
                 self.kept.encoded[owner] = cell.tobytes()
-        if finish_in_place(cells, layout, self._little(instance)) and not self.arrived:
+        if finish_in_place(cells, layout, little) and not self.arrived:
             for owner in set(owners):
                 self._keep_original(owner)
-        plan.values.apply(cells, block, self._frame(instance, number))
+        plan.values.apply(cells, block, frame)
         if self._sums is None:
             self._prints[first:end] = fingerprints(block)
         else:

@@ -26,7 +26,7 @@ from ._http_client import HttpError
 from ._http_flow import flowing
 from ._slabs import shared
 from ._xnat_location import quoted
-from ._xnat_receive import Arrivals, CatalogFile, Receiving
+from ._xnat_receive import Arrivals, CatalogFile, Receiving, held_against
 from ._xnat_unzip import Unzip
 
 if TYPE_CHECKING:
@@ -292,7 +292,10 @@ class Reader:
                 f"GET {self.session.base}{path}: {receiving.done} bytes came, "
                 f"the catalogue says {file.size}"
             )
-        return await self.workers.run(receiving.blob, file.path)
+        (blob,) = await self.workers.run(held_against, [receiving])
+        if isinstance(blob, TransportError):
+            raise blob
+        return blob
 
 
 def _renamed(blob: ReceivedBlob, prefix: str, receiving: Receiving) -> ReceivedBlob:
@@ -323,15 +326,15 @@ def _fed(unzip: Unzip, batch: list[memoryview], arrivals: Arrivals) -> ArchiveEr
 
 
 def _checked(
-    arrivals: Arrivals, group: Iterable[Receiving]
+    arrivals: Arrivals, group: Sequence[Receiving]
 ) -> list[tuple[Receiving, ReceivedBlob]]:
     """Those of some files that are what the catalogue says; others are asked for once more."""
     pairs = []
-    for receiving in group:
-        try:
-            pairs.append((receiving, receiving.blob(receiving.file.path)))
-        except TransportError:
+    for receiving, blob in zip(group, held_against(group), strict=True):
+        if isinstance(blob, TransportError):
             arrivals.wanted[receiving.file.path] = receiving.file
+        else:
+            pairs.append((receiving, blob))
     return pairs
 
 

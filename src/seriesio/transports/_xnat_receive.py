@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ..blob import ReceivedBlob
 from ..errors import ArchiveError, TransportError
+from ..native import md5
 
-__all__ = ["Arrivals", "CatalogFile", "Receiving"]
+__all__ = ["Arrivals", "CatalogFile", "Receiving", "held_against"]
 
 _CRUMB: Final = 1 << 12  # bytes; fewer are copied
 _UNLISTED: Final = 1 << 28  # bytes of files that the catalogue does not list, and that are dropped
@@ -59,31 +59,37 @@ class Receiving:
             self._pieces.append(memoryview(self._crumbs))
             self._crumbs = bytearray()
 
-    def blob(self, name: str) -> ReceivedBlob:
-        """The file, once it is whole and is what the catalogue says.
-
-        Raises:
-            TransportError: its size or its digest is another one.
-        """
+    def pieces(self) -> tuple[memoryview, ...]:
+        """What has come so far."""
         self._gather()
+        return tuple(self._pieces)
+
+    def differs(self, digest: str) -> TransportError | None:
+        """What is not as the catalogue says; ``digest``: of what has come, "" where it has none."""
         if self.file.size not in (None, self.done):
-            raise TransportError(
+            return TransportError(
                 f"{self._what}: {self.file.path}: {self.done} bytes came, "
                 f"the catalogue says {self.file.size}"
             )
-        if self.file.digest and _md5(self._pieces) != self.file.digest.lower():
-            raise TransportError(
+        if digest != self.file.digest.lower():
+            return TransportError(
                 f"{self._what}: {self.file.path}: what came does not have the MD5 digest "
                 "that the catalogue gives"
             )
-        return ReceivedBlob(name, tuple(self._pieces))
+        return None
 
 
-def _md5(pieces: Iterable[memoryview]) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()
+def held_against(group: Sequence[Receiving]) -> list[ReceivedBlob | TransportError]:
+    """Files that have come whole, named by their paths; what is wrong with the others."""
+    pieces = [receiving.pieces() for receiving in group]
+    summed = [place for place, receiving in enumerate(group) if receiving.file.digest]
+    digests = [""] * len(group)
+    for place, digest in zip(summed, md5([pieces[place] for place in summed]), strict=True):
+        digests[place] = digest.hex()
+    return [
+        receiving.differs(digest) or ReceivedBlob(receiving.file.path, own)
+        for receiving, digest, own in zip(group, digests, pieces, strict=True)
+    ]
 
 
 @dataclass(eq=False)

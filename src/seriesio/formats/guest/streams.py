@@ -18,7 +18,8 @@ from .plain import PlainStream
 
 if TYPE_CHECKING:
     from ...blob import Blob
-    from ...inflate import Bytes, Decompressor
+    from ...inflate import Decompressor
+    from ...native import Bytes
 
 __all__ = [
     "GZIP",

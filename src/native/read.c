@@ -1,0 +1,145 @@
+/* Spans of files into memory, many with one call, and cells finished while they are in the cache.
+
+   Each of these calls would be made by the interpreter as well, which has to be let go and got
+   back around each: with several threads that takes longer than the reading. */
+#include "native.h"
+
+#ifndef _WIN32
+#define _FILE_OFFSET_BITS 64
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct {
+    PyObject *path; /* bytes */
+    const char *name;
+    long long offset;
+    Py_buffer into, sums;
+    unsigned short add;
+    Py_ssize_t done; /* bytes that were read, or less than 0: an errno */
+    Range range;
+} Span;
+
+/* O_NONBLOCK: a FIFO put in the file's place must not hold the thread for ever. */
+static Py_ssize_t filled(const Span *span) {
+    Py_ssize_t done = 0;
+    int file = open(span->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        return -errno;
+    while (done < span->into.len) {
+        ssize_t count = pread(file, (char *)span->into.buf + done, (size_t)(span->into.len - done),
+                              (off_t)(span->offset + done));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            done = -errno;
+        if (count <= 0)
+            break;
+        done += count;
+    }
+    close(file);
+    return done;
+}
+
+static void let_go(Span *spans, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_XDECREF(spans[i].path);
+        if (spans[i].into.obj)
+            PyBuffer_Release(&spans[i].into);
+        if (spans[i].sums.obj)
+            PyBuffer_Release(&spans[i].sums);
+    }
+    free(spans);
+}
+
+/* (path, offset, into), and for cells also (…, add, sums). */
+static int taken(PyObject *item, Span *span, int cells) {
+    const char *form = cells ? "O&Lw*Hw*" : "O&Lw*";
+    if (!PyTuple_Check(item)) {
+        PyErr_SetString(PyExc_TypeError, "a list of tuples");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(item, form, PyUnicode_FSConverter, &span->path, &span->offset,
+                          &span->into, &span->add, &span->sums)) {
+        /* What was parsed before the error is given back by the parser. */
+        span->path = NULL, span->into.obj = span->sums.obj = NULL;
+        return -1;
+    }
+    span->name = PyBytes_AsString(span->path);
+    if (span->name == NULL)
+        return -1;
+    if (span->offset < 0) {
+        PyErr_SetString(PyExc_ValueError, "a negative offset");
+        return -1;
+    }
+    if (cells && (span->into.len % 2 || span->sums.len % 8 || span->sums.len == 0 ||
+                  (uintptr_t)span->sums.buf % sizeof(uint64_t))) {
+        PyErr_SetString(PyExc_ValueError, "cells of 2 bytes, sums of 8");
+        return -1;
+    }
+    return 0;
+}
+
+static Span *spans_of(PyObject *items, Py_ssize_t *count, int cells) {
+    *count = PyList_Size(items); /* a copy of the caller's: nobody else can make it shorter */
+    Span *spans = calloc((size_t)*count + 1, sizeof *spans);
+    if (spans == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < *count; i++)
+        if (taken(PyList_GetItem(items, i), &spans[i], cells) < 0) {
+            let_go(spans, *count);
+            return NULL;
+        }
+    return spans;
+}
+
+static PyObject *told(const Span *spans, Py_ssize_t count, int cells) {
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        const Span *span = &spans[i];
+        PyObject *one =
+            cells ? Py_BuildValue("(nii)", span->done, span->range.low, span->range.high)
+                  : PyLong_FromSsize_t(span->done);
+        if (one == NULL || PyList_SetItem(list, i, one) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *read_all(PyObject *sequence, int cells, int is_signed) {
+    PyObject *list = NULL, *items = PySequence_List(sequence);
+    Py_ssize_t count = 0;
+    Span *spans = items ? spans_of(items, &count, cells) : NULL;
+    if (spans) {
+        PyThreadState *state = PyEval_SaveThread();
+        for (Py_ssize_t i = 0; i < count; i++) {
+            Span *span = &spans[i];
+            span->done = filled(span);
+            if (cells && span->done == span->into.len)
+                span->range = finished(span->into.buf, (size_t)span->into.len, is_signed, span->add,
+                                       span->sums.buf, (size_t)span->sums.len / 8);
+        }
+        PyEval_RestoreThread(state);
+        list = told(spans, count, cells);
+        let_go(spans, count);
+    }
+    Py_XDECREF(items);
+    return list;
+}
+
+PyObject *native_read(PyObject *module, PyObject *args) {
+    PyObject *items;
+    (void)module;
+    return PyArg_ParseTuple(args, "O", &items) ? read_all(items, 0, 0) : NULL;
+}
+
+PyObject *native_read_cells(PyObject *module, PyObject *args) {
+    PyObject *items;
+    int is_signed;
+    (void)module;
+    return PyArg_ParseTuple(args, "Op", &items, &is_signed) ? read_all(items, 1, is_signed) : NULL;
+}
+#endif

@@ -1,0 +1,287 @@
+"""Compiled passes against zlib, hashlib, numpy and the operating system; and a process without."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import numpy as np
+import pytest
+from anyio import to_thread
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seriesio import Series, native
+from seriesio.testing import phantom
+
+from .conftest import missing
+
+PURE = bool(os.environ.get("SERIESIO_PURE"))
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def built() -> Any:
+    """The compiled module itself, below its door."""
+    if PURE:
+        pytest.skip("SERIESIO_PURE is set")
+    return pytest.importorskip("seriesio._native")
+
+
+def test_it_is_built() -> None:
+    """Where a compiler is, as in CI, installing the package builds all of it."""
+    if PURE:
+        assert not native.compiled
+        return
+    if native.compiled != {"passes", "inflate"}:
+        missing(f"compiled code was not built with the package: only {sorted(native.compiled)}")
+
+
+# --- sums -------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=700), st.integers(0, 0xFFFFFFFF))
+def test_crc32(data: bytes, value: int) -> None:
+    """zlib's, for every length around the steps of the fast way, going on from any value."""
+    if native.crc32 is None:
+        pytest.skip("no means for a fast CRC-32 here")
+    assert native.crc32(data, value) == zlib.crc32(data, value)
+    assert native.crc32(memoryview(data)[1:]) == zlib.crc32(data[1:])
+
+
+def test_crc32_of_much() -> None:
+    """A megabyte at odd places, while other threads do the same."""
+    if native.crc32 is None:
+        pytest.skip("no means for a fast CRC-32 here")
+    data = RNG.bytes(1 << 20)
+    found: list[bool] = []
+
+    def work(start: int) -> None:
+        part = memoryview(data)[start:]
+        assert native.crc32 is not None
+        found.append(native.crc32(part) == zlib.crc32(part))
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 7
+
+
+LENGTHS = st.sampled_from([0, 1, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129, 1000, 4096])
+
+
+@given(st.lists(st.lists(LENGTHS, max_size=4), max_size=20), st.randoms())
+def test_md5(lengths: list[list[int]], random: Any) -> None:
+    """hashlib's, for any number of messages of any pieces, empty ones too."""
+    items = [tuple(random.randbytes(length) for length in own) for own in lengths]
+    expected = [hashlib.md5(b"".join(pieces)).digest() for pieces in items]
+    assert native.md5(items) == expected
+
+
+@given(st.lists(st.lists(LENGTHS, max_size=4), max_size=20), st.randoms())
+def test_md5_of_one_large_among_small(built: Any, lengths: list[list[int]], random: Any) -> None:
+    """As above by the compiled way alone, with lanes that stand idle at the end."""
+    items = [tuple(random.randbytes(length) for length in own) for own in lengths]
+    items.append((os.urandom(70_001), bytearray(b"x"), memoryview(b"abc")))
+    assert built.md5(items) == [hashlib.md5(b"".join(pieces)).digest() for pieces in items]
+
+
+@pytest.mark.parametrize("items", [3, [b"x"], [("x",)], [(b"x",), None]])
+def test_md5_of_what_is_no_bytes(built: Any, items: Any) -> None:
+    """An error, and every buffer that was taken is given back."""
+    held = bytearray(b"abc")
+    with pytest.raises(TypeError):
+        built.md5([(held,), *items] if isinstance(items, list) else items)
+    held += b"d"  # a buffer that is still lent cannot grow
+
+
+# --- cells ------------------------------------------------------------------------------------
+
+
+def columns_of(words: Any, columns: int) -> Any:
+    """(columns,) sums of 64-bit words, one by one in Python."""
+    sums = [0] * columns
+    for place in range(len(words) // columns * columns):
+        sums[place % columns] = (sums[place % columns] + int(words[place])) % (1 << 64)
+    return sums
+
+
+CELLS = [
+    pytest.param(dtype, size, columns, id=f"{dtype}-{size}-{columns}")
+    for dtype in ("uint16", "int16")
+    for size, columns in ((4, 1), (36, 3), (1000, 509), (4096, 521), (521 * 4 * 2 + 1, 521))
+]
+
+
+@pytest.mark.parametrize("add", [0, 1, -1024, 40_000])
+@pytest.mark.parametrize(("dtype", "size", "columns"), CELLS)
+def test_finish(built: Any, dtype: str, size: int, columns: int, add: int) -> None:
+    """Least and greatest before, all cells after, and the sums of each slot's words, by hand."""
+    limits = np.iinfo(dtype)
+    slots = RNG.integers(limits.min, limits.max, (3, size), dtype, endpoint=True)
+    before, sums = slots.copy(), np.full((3, columns), 99, np.uint64)
+    signed, data = dtype == "int16", slots.reshape(-1).view(np.uint8).data
+    found = native.finish(data, 3, signed, add, columns, sums.data)
+    assert found == (before.min(), before.max())
+    expected = (before.astype(np.int64) + add) % (1 << 16)
+    assert np.array_equal(slots.view(np.uint16), expected)
+    for slot, own in zip(slots, sums.tolist(), strict=True):
+        words = slot[: size // 4 * 4].view(np.uint64)
+        assert own == columns_of(words, columns)
+
+
+@pytest.mark.parametrize(
+    ("cells", "slots", "columns", "sums"),
+    [(16, 3, 1, 3), (16, 2, 1, 3), (16, 0, 1, 0), (16, -1, 1, 1), (0, 1, 1, 1), (16, 1, 0, 1),
+     (6, 2, 1, 2), (16, 1, 1 << 62, 1)],
+)  # fmt: skip
+def test_finish_of_other_sizes(built: Any, cells: int, slots: int, columns: int, sums: int) -> None:
+    """Sizes that do not agree are refused before a byte is touched."""
+    data, room = bytearray(cells), np.zeros(sums, np.uint64)
+    with pytest.raises(ValueError, match="other sizes"):
+        native.finish(memoryview(data), slots, False, 1, columns, room.data)
+    assert not any(data)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[list[Path]]:
+    """Nine files of 16-bit cells; afterwards as many descriptors are open as before."""
+    paths = [tmp_path / f"{number} é" for number in range(9)]
+    for path in paths:
+        path.write_bytes(RNG.integers(0, 4096, 3000, np.uint16).tobytes())
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    yield paths
+    after = len(os.listdir("/proc/self/fd")) if before else 0
+    assert before == after
+
+
+def test_read(built: Any, many: list[Path]) -> None:
+    """Spans of files; what ends early, is not there, is a directory or a FIFO says so."""
+    fifo = many[0].with_name("fifo")
+    os.mkfifo(fifo)
+    asked = [
+        (many[0], 0, 6000), (many[1], 100, 50), (many[2], 5990, 100), (many[3], 7000, 10),
+        (many[4].with_name("none"), 0, 5), (many[4].parent, 0, 5), (fifo, 0, 5), (many[5], 3, 0),
+    ]  # fmt: skip
+    rooms = [bytearray(count) for _, _, count in asked]
+    spans = [
+        (str(path), start, memoryview(room))
+        for (path, start, _), room in zip(asked, rooms, strict=True)
+    ]
+    found = native.read(spans)
+    assert found is not None
+    assert found[:6] == [6000, 50, 10, 0, -errno.ENOENT, -errno.EISDIR]
+    assert found[6] <= 0
+    assert found[7] == 0
+    for (path, start, count), room in zip(asked[:3], rooms, strict=False):
+        data = path.read_bytes()[start : start + count]
+        assert room[: len(data)] == data
+
+
+@pytest.mark.parametrize(
+    "span",
+    [3, (), ("x", 0), ("x", -1, bytearray(3)), ("a\0b", 0, bytearray(3)), ("x", 0, b"read only"),
+     ("x", 1 << 64, bytearray(3))],
+)  # fmt: skip
+def test_read_of_what_is_no_span(built: Any, many: list[Path], span: Any) -> None:
+    """An error, and every buffer that was taken is given back."""
+    held = bytearray(10)
+    with pytest.raises((TypeError, ValueError, OverflowError, BufferError)):
+        built.read([(str(many[0]), 0, held), span])
+    held += b"1"
+
+
+def test_read_cells(built: Any, many: list[Path]) -> None:
+    """Reading and finishing in one go is reading, and then finishing."""
+    rooms = np.zeros((9, 3000), np.uint16)
+    sums = np.zeros((9, 509), np.uint64)
+    spans = [
+        (str(path), 0, rooms[n].view(np.uint8).data, -n, sums[n].data)
+        for n, path in enumerate(many)
+    ]
+    found = native.read_cells(spans, False)
+    assert found is not None
+    for n, (path, (count, low, high)) in enumerate(zip(many, found, strict=True)):
+        cells = np.fromfile(path, np.uint16)
+        assert (count, low, high) == (6000, cells.min(), cells.max())
+        assert np.array_equal(rooms[n], (cells.astype(int) - n) % (1 << 16))
+        assert sums[n].tolist() == columns_of(rooms[n].view(np.uint64), 509)
+
+
+def test_cells_of_odd_sizes(built: Any, many: list[Path]) -> None:
+    """Half a cell, half a word of sums: refused."""
+    path = str(many[0])
+    for cells, sums in ((3, 8), (4, 7), (4, 0)):
+        with pytest.raises(ValueError, match="cells of 2 bytes"):
+            built.read_cells([(path, 0, bytearray(cells), 0, bytearray(sums))], False)
+
+
+# --- element headers --------------------------------------------------------------------------
+
+
+def tables(arena: int = 64, base: int = 0, end: int = 64, tokens: int = 2, **sizes: int) -> Any:
+    """What lockstep takes, for one file; ``sizes`` are bytes that a table is longer by."""
+    long = [pack("<q", base), pack("<q", end), bytes(8 * tokens), bytes(8 * tokens)]
+    short = [bytes(tokens), bytes(tokens), bytes(8 * tokens)]
+    out = [bytearray(1), bytearray(8 * tokens)]
+    found: list[Any] = [bytes(arena), *long, *short, True, *out]
+    for place, more in sizes.items():
+        found[int(place[1:])] = found[int(place[1:])] + bytes(more)
+    return found
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"base": -1}, {"base": 9, "end": 8}, {"end": 65}, {"_1": 8}, {"_2": 1}, {"_3": 8}, {"_4": 8},
+     {"_5": 1}, {"_6": 1}, {"_7": 8}, {"_9": 1}, {"_10": 8}, {"_10": 1}],
+)  # fmt: skip
+def test_lockstep_of_other_sizes(built: Any, wrong: dict[str, int]) -> None:
+    """Tables that do not agree, and files outside of the arena, are refused."""
+    native.lockstep(*tables())
+    with pytest.raises(ValueError, match="other sizes"):
+        native.lockstep(*tables(**wrong))
+
+
+# --- all of it --------------------------------------------------------------------------------
+
+OPENED = """
+import asyncio, sys, numpy, seriesio, seriesio.native
+series = asyncio.run(seriesio.Series.open(sys.argv[1]))
+numpy.savez(sys.argv[2], voxels=series.array, prints=series._volume.stored.prints)
+print(sorted(seriesio.native.compiled))
+"""
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("intercept", [0, -1024])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_the_same_without(tmp_path: Path, packed: bool, intercept: int, bits: int) -> None:
+    """A process without compiled code opens the same voxels, with the same fingerprints."""
+    made = phantom(shape=(12, 40, 36), intercept=intercept, bits_stored=bits, modality="CT")
+    path = made.save_zip(tmp_path / "a.zip") if packed else made.save(tmp_path / "a")
+    command = [sys.executable, "-c", OPENED, str(path), str(tmp_path / "pure.npz")]
+    environment = {**os.environ, "SERIESIO_PURE": "1"}
+    ran = await to_thread.run_sync(
+        lambda: subprocess.run(command, env=environment, capture_output=True, check=True)
+    )
+    assert ran.stdout == b"[]\n"
+    series, pure = await Series.open(path), np.load(tmp_path / "pure.npz")
+    assert series.dtype == pure["voxels"].dtype
+    assert np.array_equal(series.array, pure["voxels"])
+    prints = series._volume.stored.prints
+    assert prints is not None
+    assert np.array_equal(prints, pure["prints"])
