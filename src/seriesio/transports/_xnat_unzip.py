@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, Protocol
 
 from ..errors import ArchiveError
-from ..inflate import crc32, decompressobj, inflate_errors
+from ..inflate import crc32, inflater
 
 __all__ = ["Store", "Unzip"]
 
@@ -46,21 +46,23 @@ class Store(Protocol):
 
 
 class _Gathering:
-    """Puts together what comes in small pieces: in memory that is lent, no page of it fresh."""
+    """Puts together what is inflated: in memory that is lent, no page of it fresh."""
 
     def __init__(self, buffers: Iterator[memoryview]) -> None:
         self._buffers = buffers
         self._free = self._held = memoryview(b"")
 
-    def write(self, data: bytes, store: Store) -> None:
-        left = memoryview(data)
-        while left:
-            if not self._free:
-                self.flush(store)
-                self._free = self._held = next(self._buffers)
-            count = min(left.nbytes, self._free.nbytes)
-            self._free[:count] = left[:count]
-            self._free, left = self._free[count:], left[count:]
+    def room(self, store: Store) -> memoryview:
+        """Where the next bytes go: some of what is free, never nothing."""
+        if not self._free:
+            self.flush(store)
+            self._free = self._held = next(self._buffers)
+        return self._free[:_OUT]
+
+    def take(self, count: int) -> memoryview:
+        """So many bytes have come where there was room for them."""
+        came, self._free = self._free[:count], self._free[count:]
+        return came
 
     def flush(self, store: Store) -> None:
         """Hand on what is held."""
@@ -199,31 +201,28 @@ class Unzip:
         self, store: Store, packed: int | None, name: str
     ) -> Generator[None, memoryview, tuple[int, int, int]]:
         """Inflate up to the end that the stream has of its own; (CRC, packed, size)."""
-        stream = decompressobj(-15)
+        stream = inflater()
         taken = size = crc = 0
-        while not stream.eof:
+        ended = False
+        while not ended:
             limit = _OUT if packed is None else min(_OUT, packed - taken)
             if not limit:
                 raise self._damaged("its data end early", name)
-            part: memoryview | bytes = yield from self._some(limit)
-            taken += len(part)
-            while True:
+            part = yield from self._some(limit)
+            taken += part.nbytes
+            more = True
+            while more:
+                room = self._inflating.room(store)
                 try:
-                    out = stream.decompress(part, _OUT)
-                except inflate_errors() as error:
+                    used, count = stream.into(part, room)
+                except ValueError as error:
                     raise self._damaged("does not inflate", name) from error
-                if out:
-                    crc, size = crc32(out, crc), size + len(out)
-                    self._inflating.write(out, store)
-                part = stream.unconsumed_tail
-                if not part and (len(out) < _OUT or stream.eof):
-                    break
-                if stream.eof:
-                    break
+                crc, size = crc32(self._inflating.take(count), crc), size + count
+                part, ended = part[used:], stream.eof
+                more = not ended and (bool(part) or count == room.nbytes)
         self._inflating.flush(store)
-        unused = len(stream.unused_data)
-        self._at -= unused
-        return crc, taken - unused, size
+        self._at -= part.nbytes
+        return crc, taken - part.nbytes, size
 
     def _described(
         self, found: tuple[int, int, int], wide: bool, name: str

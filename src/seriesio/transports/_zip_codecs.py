@@ -1,4 +1,4 @@
-"""The ways a member can be packed, behind one verb: pull the next bytes out of it."""
+"""The ways a member can be packed, behind one verb: fill memory with the next bytes of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import lzma
 from collections.abc import Callable
 from typing import Protocol
 
-from ..inflate import decompressobj, inflate_errors
+from ..blob import copy
+from ..inflate import inflater
 
 __all__ = ["BlockCodec", "Codec", "DeflateCodec", "StoredCodec", "codec_errors", "lzma_codec"]
 
@@ -21,10 +22,13 @@ class Codec(Protocol):
     heavy: bool
     """True if it holds so much memory that only few may wait between two reads."""
 
-    def pull(self, fetch: Fetch, limit: int) -> bytes:
-        """Up to ``limit`` bytes (at least 1); none at the end of the stream or of the input.
+    def fill(self, fetch: Fetch, view: memoryview) -> int:
+        """Fill some of ``view`` (at least 1 byte); none at the end of the stream or of the input.
 
         ``fetch`` gives packed bytes, none at their end.
+
+        Returns:
+            How many bytes from the start of ``view`` on were filled.
         """
         ...
 
@@ -43,15 +47,17 @@ class StoredCodec:
     heavy = False
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = memoryview(b"")
 
-    def pull(self, fetch: Fetch, limit: int) -> bytes:
-        data = self._tail or fetch()
-        self._tail = data[limit:]
-        return data[:limit]
+    def fill(self, fetch: Fetch, view: memoryview) -> int:
+        data = self._tail or memoryview(fetch())
+        part = data[: view.nbytes]
+        copy(part, view[: part.nbytes])
+        self._tail = data[part.nbytes :]
+        return part.nbytes
 
     def drop_tail(self) -> int:
-        count, self._tail = len(self._tail), b""
+        count, self._tail = self._tail.nbytes, memoryview(b"")
         return count
 
     def ended(self) -> bool:
@@ -64,24 +70,24 @@ class DeflateCodec:
     heavy = False
 
     def __init__(self) -> None:
-        self._stream = decompressobj(-15)
-        self._tail = b""
+        self._stream = inflater()
+        self._tail = memoryview(b"")
 
-    def pull(self, fetch: Fetch, limit: int) -> bytes:
+    def fill(self, fetch: Fetch, view: memoryview) -> int:
         while not self._stream.eof:
-            data = self._tail or fetch()
-            out = self._stream.decompress(data, limit)
-            self._tail = self._stream.unconsumed_tail
-            if out or not data:
-                return out
-        return b""
+            data = self._tail or memoryview(fetch())
+            used, count = self._stream.into(data, view)
+            self._tail = data[used:]
+            if count or not data:
+                return count
+        return 0
 
     def drop_tail(self) -> int:
-        count, self._tail = len(self._tail), b""
+        count, self._tail = self._tail.nbytes, memoryview(b"")
         return count
 
     def ended(self) -> bool:
-        return self._stream.eof and not self._stream.unused_data
+        return self._stream.eof and not self._tail
 
 
 class BlockCodec:
@@ -95,14 +101,15 @@ class BlockCodec:
         self._stream = stream
         self._marked = marked  # the stream says itself where it ends
 
-    def pull(self, fetch: Fetch, limit: int) -> bytes:
+    def fill(self, fetch: Fetch, view: memoryview) -> int:
         while not self._stream.eof:
             hungry = self._stream.needs_input
             data = fetch() if hungry else b""
-            out = self._stream.decompress(data, limit)
+            out = self._stream.decompress(data, view.nbytes)
+            copy(memoryview(out), view[: len(out)])
             if out or (hungry and not data):
-                return out
-        return b""
+                return len(out)
+        return 0
 
     def drop_tail(self) -> int:
         return 0
@@ -132,4 +139,4 @@ def lzma_codec(properties: bytes, size: int, marked: bool) -> BlockCodec:
 
 def codec_errors() -> tuple[type[Exception], ...]:
     """What decoders raise over damaged data."""
-    return (*inflate_errors(), lzma.LZMAError, OSError, EOFError, ValueError)
+    return (lzma.LZMAError, OSError, EOFError, ValueError)

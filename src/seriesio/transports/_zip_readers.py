@@ -242,33 +242,32 @@ class PackedReader(_Reader):
         count = max(0, min(count, self._member.packed - at))
         return pread_exactly(self._fd, count, self._start + at, self._archive.path)
 
-    def _pull(self, stream: _Stream, limit: int) -> bytes:
+    def _fill(self, stream: _Stream, view: memoryview) -> int:
         member = self._member
 
         def fetch() -> bytes:
             if stream.cipher is not None:
                 data = stream.cipher.decrypt(self._packed(stream.taken, _CIPHER_STEP))
             else:
-                # About what is needed for limit bytes: what is not used is read again.
+                # About what is needed to fill it: what is not used is read again.
                 left = max(1, member.size - stream.given)
-                share = (member.packed - stream.taken) * min(limit, left) // left
+                share = (member.packed - stream.taken) * min(view.nbytes, left) // left
                 data = self._packed(stream.taken, min(share + share // 16 + _LEAST, _STEP))
             stream.taken += len(data)
             return data
 
-        return stream.codec.pull(fetch, limit)
+        return stream.codec.fill(fetch, view)
 
     def _produce(self, stream: _Stream, view: memoryview) -> None:
         at, wanted = 0, view.nbytes
         while at < wanted:
-            data = self._pull(stream, min(wanted - at, _STEP))
-            if not data:
+            count = self._fill(stream, view[at : at + _STEP])
+            if not count:
                 short = self._member.size - stream.given
                 raise self._damaged(f"ends {short} bytes before its announced size{self._doubt()}")
-            view[at : at + len(data)] = data
-            stream.crc = crc32(data, stream.crc)
-            at += len(data)
-            stream.given += len(data)
+            stream.crc = crc32(view[at : at + count], stream.crc)
+            at += count
+            stream.given += count
 
     def _skip(self, stream: _Stream, offset: int) -> None:
         if offset > stream.given:
@@ -293,7 +292,7 @@ class PackedReader(_Reader):
         if self._member.method not in (STORED, BZIP2, DEFLATED) and not self._member.flags & 2:
             self._check_crc(stream.crc)  # LZMA without an end mark: the size is the end
             return
-        if self._pull(stream, 1):
+        if self._fill(stream, memoryview(bytearray(1))):
             raise self._damaged("is longer than its announced size")
         if stream.taken != self._member.packed or not stream.codec.ended():
             raise self._damaged(f"its packed data do not end where announced{self._doubt()}")
