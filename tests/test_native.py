@@ -178,47 +178,73 @@ def test_read(built: Any, many: list[Path]) -> None:
         (many[4].with_name("none"), 0, 5), (many[4].parent, 0, 5), (fifo, 0, 5), (many[5], 3, 0),
     ]  # fmt: skip
     rooms = [bytearray(count) for _, _, count in asked]
-    spans = [
-        (str(path), start, memoryview(room))
-        for (path, start, _), room in zip(asked, rooms, strict=True)
-    ]
-    found = native.read(spans)
+    found = native.read(
+        [
+            (str(path), start, memoryview(room), -1)
+            for (path, start, _), room in zip(asked, rooms, strict=True)
+        ]
+    )
     assert found is not None
-    assert found[:6] == [6000, 50, 10, 0, -errno.ENOENT, -errno.EISDIR]
-    assert found[6] <= 0
-    assert found[7] == 0
+    counts = [count for count, _ in found]
+    assert counts[:6] == [6000, 50, 10, 0, -errno.ENOENT, -errno.EISDIR]
+    assert counts[6] <= 0
+    assert counts[7] == 0
     for (path, start, count), room in zip(asked[:3], rooms, strict=False):
         data = path.read_bytes()[start : start + count]
         assert room[: len(data)] == data
 
 
+def test_read_what_is_open(built: Any, many: list[Path]) -> None:
+    """A file that is open stays so, and the CRC goes on from what it was, over what was read."""
+    data = many[0].read_bytes()
+    descriptor = os.open(many[0], os.O_RDONLY)
+    try:
+        rooms = [bytearray(1000), bytearray(700), bytearray(100)]
+        starts = [0, 1000, 5950]
+        spans: list[native.Span] = [
+            (descriptor, start, memoryview(room), zlib.crc32(data[:start]))
+            for start, room in zip(starts, rooms, strict=True)
+        ]
+        expected = [(1000, zlib.crc32(data[:1000])), (700, zlib.crc32(data[:1700])),
+                    (50, zlib.crc32(data))]  # fmt: skip
+        assert native.read(spans) == expected
+        assert os.fstat(descriptor).st_size == len(data)
+        assert rooms[0] + rooms[1] == data[:1700]
+    finally:
+        os.close(descriptor)
+    assert native.read([(descriptor, 0, memoryview(bytearray(3)), -1)]) == [(-errno.EBADF, -1)]
+
+
 @pytest.mark.parametrize(
     "span",
-    [3, (), ("x", 0), ("x", -1, bytearray(3)), ("a\0b", 0, bytearray(3)), ("x", 0, b"read only"),
-     ("x", 1 << 64, bytearray(3))],
+    [3, (), ("x", 0, bytearray(3)), ("x", -1, bytearray(3), -1), ("a\0b", 0, bytearray(3), -1),
+     ("x", 0, b"read only", -1), ("x", 1 << 64, bytearray(3), -1), (-1, 0, bytearray(3), -1),
+     (1 << 40, 0, bytearray(3), -1), ("x", (1 << 63) - 1, bytearray(3), -1),
+     ("x", 0, bytearray(3), 1 << 32), (None, 0, bytearray(3), -1), ("x", 0, bytearray(3), -1, 2)],
 )  # fmt: skip
 def test_read_of_what_is_no_span(built: Any, many: list[Path], span: Any) -> None:
     """An error, and every buffer that was taken is given back."""
     held = bytearray(10)
     with pytest.raises((TypeError, ValueError, OverflowError, BufferError)):
-        built.read([(str(many[0]), 0, held), span])
+        built.read([(str(many[0]), 0, held, -1), span])
     held += b"1"
 
 
 def test_read_cells(built: Any, many: list[Path]) -> None:
-    """Reading and finishing in one go is reading, and then finishing."""
+    """Reading and finishing in one go is reading, summing, and then finishing."""
     rooms = np.zeros((9, 3000), np.uint16)
     sums = np.zeros((9, 509), np.uint64)
-    spans = [
-        (str(path), 0, rooms[n].view(np.uint8).data, -n, sums[n].data)
+    cells: list[native.Cells] = [
+        ((str(path), 0, rooms[n].view(np.uint8).data, n), -n, sums[n].data)
         for n, path in enumerate(many)
     ]
-    found = native.read_cells(spans, False)
+    found = native.read_cells(cells, False)
     assert found is not None
-    for n, (path, (count, low, high)) in enumerate(zip(many, found, strict=True)):
-        cells = np.fromfile(path, np.uint16)
-        assert (count, low, high) == (6000, cells.min(), cells.max())
-        assert np.array_equal(rooms[n], (cells.astype(int) - n) % (1 << 16))
+    for n, (path, (count, crc, low, high)) in enumerate(zip(many, found, strict=True)):
+        expected = np.fromfile(path, np.uint16)
+        assert (count, low, high) == (6000, expected.min(), expected.max())
+        assert crc == zlib.crc32(expected.tobytes(), n)
+        assert np.array_equal(rooms[n], (expected.astype(int) - n) % (1 << 16))
         assert sums[n].tolist() == columns_of(rooms[n].view(np.uint64), 509)
 
 
@@ -227,7 +253,7 @@ def test_cells_of_odd_sizes(built: Any, many: list[Path]) -> None:
     path = str(many[0])
     for cells, sums in ((3, 8), (4, 7), (4, 0)):
         with pytest.raises(ValueError, match="cells of 2 bytes"):
-            built.read_cells([(path, 0, bytearray(cells), 0, bytearray(sums))], False)
+            built.read_cells([(path, 0, bytearray(cells), -1, 0, bytearray(sums))], False)
 
 
 # --- element headers --------------------------------------------------------------------------

@@ -50,6 +50,7 @@ TARGET static uint32_t summed(const uint8_t *at, size_t count, uint32_t crc) {
     rest = _mm_clmulepi64_si128(_mm_and_si128(rest, mask), poly, 0x00);
     return (uint32_t)_mm_extract_epi32(_mm_xor_si128(sum, rest), 1);
 }
+#endif
 
 /* The few bytes that are no whole 16: bit by bit. */
 static uint32_t bitwise(const uint8_t *at, size_t count, uint32_t crc) {
@@ -61,7 +62,25 @@ static uint32_t bitwise(const uint8_t *at, size_t count, uint32_t crc) {
     return crc;
 }
 
-int native_crc32_is_fast(void) { return SERIESIO_HAS("pclmul") && SERIESIO_HAS("sse4.1"); }
+int native_crc32_is_fast(void) {
+#if SERIESIO_X86
+    return SERIESIO_HAS("pclmul") && SERIESIO_HAS("sse4.1");
+#else
+    return 0;
+#endif
+}
+
+uint32_t crc32_of(const uint8_t *at, size_t count, uint32_t value) {
+    uint32_t crc = ~value;
+#if SERIESIO_X86
+    size_t whole = count & ~(size_t)15;
+    if (whole >= BLOCK && native_crc32_is_fast()) {
+        crc = summed(at, whole, crc);
+        at += whole, count -= whole;
+    }
+#endif
+    return ~bitwise(at, count, crc);
+}
 
 PyObject *native_crc32(PyObject *module, PyObject *args) {
     Py_buffer data;
@@ -69,27 +88,9 @@ PyObject *native_crc32(PyObject *module, PyObject *args) {
     (void)module;
     if (!PyArg_ParseTuple(args, "y*|I", &data, &value))
         return NULL;
-    const uint8_t *at = data.buf;
-    size_t count = (size_t)data.len, whole = count & ~(size_t)15;
-    uint32_t crc = ~value;
-    PyThreadState *state = let_others(count);
-    if (whole >= BLOCK) {
-        crc = summed(at, whole, crc);
-        at += whole, count -= whole;
-    }
-    crc = bitwise(at, count, crc);
+    PyThreadState *state = let_others((size_t)data.len);
+    uint32_t crc = crc32_of(data.buf, (size_t)data.len, value);
     no_others(state);
     PyBuffer_Release(&data);
-    return PyLong_FromUnsignedLong(~crc & 0xffffffffu);
+    return PyLong_FromUnsignedLong(crc);
 }
-
-#else
-
-int native_crc32_is_fast(void) { return 0; }
-
-PyObject *native_crc32(PyObject *module, PyObject *args) {
-    (void)module, (void)args; /* never added to the module: zlib's is as good */
-    Py_RETURN_NONE;
-}
-
-#endif

@@ -13,9 +13,9 @@ static PyMethodDef always[] = {
     {"md5", native_md5, METH_VARARGS, "md5(items) -> [digest of each tuple of buffers]"},
 #ifndef _WIN32
     {"read", native_read, METH_VARARGS,
-     "read([(path, offset, into)]) -> [bytes that were read, or -errno]"},
+     "read([(path or file, offset, into, CRC or -1)]) -> [(bytes that were read or -errno, CRC)]"},
     {"read_cells", native_read_cells, METH_VARARGS,
-     "read_cells([(path, offset, into, add, sums)], signed) -> [(read, least, greatest)]"},
+     "read_cells([(…, add, sums)], signed) -> [(read, CRC, least, greatest)]"},
 #endif
     {NULL, NULL, 0, NULL},
 };

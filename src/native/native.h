@@ -41,6 +41,8 @@ typedef struct {
 Range finished(uint8_t *bytes, size_t count, int is_signed, uint16_t add, uint64_t *sums,
                size_t columns);
 
+/* The CRC-32 of bytes, going on from a value; quick only where native_crc32_is_fast. */
+uint32_t crc32_of(const uint8_t *at, size_t count, uint32_t value);
 int native_crc32_is_fast(void);
 PyObject *native_crc32(PyObject *module, PyObject *args);
 PyObject *native_finish(PyObject *module, PyObject *args);

@@ -8,13 +8,15 @@
 #define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 typedef struct {
-    PyObject *path; /* bytes */
+    PyObject *path; /* bytes, or NULL: a file that is open already */
     const char *name;
-    long long offset;
+    int file;
+    long long offset, crc; /* less than 0: no CRC */
     Py_buffer into, sums;
     unsigned short add;
     Py_ssize_t done; /* bytes that were read, or less than 0: an errno */
@@ -24,7 +26,7 @@ typedef struct {
 /* O_NONBLOCK: a FIFO put in the file's place must not hold the thread for ever. */
 static Py_ssize_t filled(const Span *span) {
     Py_ssize_t done = 0;
-    int file = open(span->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int file = span->path ? open(span->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : span->file;
     if (file < 0)
         return -errno;
     while (done < span->into.len) {
@@ -38,7 +40,8 @@ static Py_ssize_t filled(const Span *span) {
             break;
         done += count;
     }
-    close(file);
+    if (span->path)
+        close(file);
     return done;
 }
 
@@ -53,24 +56,43 @@ static void let_go(Span *spans, Py_ssize_t count) {
     free(spans);
 }
 
-/* (path, offset, into), and for cells also (…, add, sums). */
+/* A path, or the number of an open file. */
+static int found(PyObject *where, Span *span) {
+    if (!PyLong_Check(where)) {
+        if (!PyUnicode_FSConverter(where, &span->path))
+            return -1;
+        span->name = PyBytes_AsString(span->path);
+        return span->name ? 0 : -1;
+    }
+    long number = PyLong_AsLong(where);
+    if (number < 0 || number > INT_MAX) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "no number of a file");
+        return -1;
+    }
+    span->file = (int)number;
+    return 0;
+}
+
+/* (path or file, offset, into, CRC so far), and for cells also (…, add, sums). */
 static int taken(PyObject *item, Span *span, int cells) {
-    const char *form = cells ? "O&Lw*Hw*" : "O&Lw*";
+    const char *form = cells ? "OLw*LHw*" : "OLw*L";
+    PyObject *where;
     if (!PyTuple_Check(item)) {
         PyErr_SetString(PyExc_TypeError, "a list of tuples");
         return -1;
     }
-    if (!PyArg_ParseTuple(item, form, PyUnicode_FSConverter, &span->path, &span->offset,
-                          &span->into, &span->add, &span->sums)) {
+    if (!PyArg_ParseTuple(item, form, &where, &span->offset, &span->into, &span->crc, &span->add,
+                          &span->sums)) {
         /* What was parsed before the error is given back by the parser. */
-        span->path = NULL, span->into.obj = span->sums.obj = NULL;
+        span->into.obj = span->sums.obj = NULL;
         return -1;
     }
-    span->name = PyBytes_AsString(span->path);
-    if (span->name == NULL)
+    if (found(where, span) < 0)
         return -1;
-    if (span->offset < 0) {
-        PyErr_SetString(PyExc_ValueError, "a negative offset");
+    if (span->offset < 0 || span->offset > LLONG_MAX - span->into.len ||
+        span->crc > (long long)UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "an offset or a CRC out of range");
         return -1;
     }
     if (cells && (span->into.len % 2 || span->sums.len % 8 || span->sums.len == 0 ||
@@ -101,8 +123,8 @@ static PyObject *told(const Span *spans, Py_ssize_t count, int cells) {
     for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
         const Span *span = &spans[i];
         PyObject *one =
-            cells ? Py_BuildValue("(nii)", span->done, span->range.low, span->range.high)
-                  : PyLong_FromSsize_t(span->done);
+            cells ? Py_BuildValue("(nLii)", span->done, span->crc, span->range.low, span->range.high)
+                  : Py_BuildValue("(nL)", span->done, span->crc);
         if (one == NULL || PyList_SetItem(list, i, one) < 0)
             Py_CLEAR(list);
     }
@@ -118,6 +140,8 @@ static PyObject *read_all(PyObject *sequence, int cells, int is_signed) {
         for (Py_ssize_t i = 0; i < count; i++) {
             Span *span = &spans[i];
             span->done = filled(span);
+            if (span->crc >= 0 && span->done > 0)
+                span->crc = crc32_of(span->into.buf, (size_t)span->done, (uint32_t)span->crc);
             if (cells && span->done == span->into.len)
                 span->range = finished(span->into.buf, (size_t)span->into.len, is_signed, span->add,
                                        span->sums.buf, (size_t)span->sums.len / 8);

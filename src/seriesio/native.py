@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
-Span: TypeAlias = tuple[str, int, memoryview]  # path, offset, and what is to be filled from there
-Cells: TypeAlias = tuple[str, int, memoryview, int, memoryview]  # …, what to add, and the sums
+# A path or an open file, offset, what is to be filled from there, CRC-32 so far or -1.
+Span: TypeAlias = tuple[str | int, int, memoryview, int]
+Cells: TypeAlias = tuple[Span, int, memoryview]  # what to add, and where the sums go
 
 
 class Inflater(Protocol):
@@ -127,25 +128,26 @@ def finish(
     return cast("tuple[int, int]", found)
 
 
-def read(spans: Sequence[Span]) -> list[int] | None:
-    """Fill memory from files, each opened and closed; blocking.
+def read(spans: Sequence[Span]) -> list[tuple[int, int]] | None:
+    """Fill memory from files, opening and closing those that are not open; blocking.
 
     Returns:
-        For each span the bytes that were there, or minus the number of the system's error; None,
-        and nothing done, where it is not built.
+        For each span the bytes that were there, or minus the number of the system's error, and
+        the CRC-32 with them; None, and nothing done, where it is not built.
     """
     call = getattr(_native, "read", None)
-    return None if call is None else cast("list[int]", call(spans))
+    return None if call is None else cast("list[tuple[int, int]]", call(spans))
 
 
-def read_cells(spans: Sequence[Cells], signed: bool) -> list[tuple[int, int, int]] | None:
+def read_cells(cells: Sequence[Cells], signed: bool) -> list[tuple[int, int, int, int]] | None:
     """As :func:`read`, and each span that was filled is one slot for :func:`finish`.
 
     Returns:
-        (bytes, least, greatest) for each span; None, and nothing done, where it is not built.
+        (bytes, CRC-32 of them, least, greatest) for each span; None, and nothing done, where it
+        is not built.
     """
     call = getattr(_native, "read_cells", None)
     if call is None:
         return None
-    words = [(path, offset, into, add % (1 << 16), sums) for path, offset, into, add, sums in spans]
-    return cast("list[tuple[int, int, int]]", call(words, signed))
+    words = [(*span, add % (1 << 16), sums) for span, add, sums in cells]
+    return cast("list[tuple[int, int, int, int]]", call(words, signed))

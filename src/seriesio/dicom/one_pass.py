@@ -72,24 +72,27 @@ class Frame(NamedTuple):
     sums: memoryview
 
 
-def read_one_pass(layout: PixelLayout, values: ValuePlan, frames: Sequence[Frame]) -> bool:
+def read_one_pass(
+    layout: PixelLayout, values: ValuePlan, frames: Sequence[Frame]
+) -> list[int] | None:
     """As :func:`one_pass`, for frames that are still to be read.
 
     Returns:
-        False, and what was to be filled holds anything, if a file has to be looked at alone.
+        The CRC-32 of each span as it stands now; None, and what was to be filled holds anything,
+        if a file has to be looked at alone.
 
     Raises:
         WiderNeeded: a value does not fit the dtype.
     """
-    cells = [(*frame.span, _added(values, frame.number), frame.sums) for frame in frames]
+    cells = [(frame.span, _added(values, frame.number), frame.sums) for frame in frames]
     found = read_cells(cells, layout.signed)
     if found is None:
-        return False
-    for frame, (count, low, high) in zip(frames, found, strict=True):
+        return None
+    for frame, (count, _, low, high) in zip(frames, found, strict=True):
         if count != frame.span[2].nbytes or not _within(layout, low, high):
-            return False
+            return None
         _check_fits(values, frame.number, low, high)
-    return True
+    return [crc for _, crc, _, _ in found]
 
 
 def _added(values: ValuePlan, frame: int) -> int:

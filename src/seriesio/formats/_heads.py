@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ..blob import read_at
-from ..blob_spans import read_spans
+from ..blob_spans import Wanted, read_together
 from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
@@ -110,14 +109,23 @@ class Heads:
 
     def fill(self, rows: range, readers: Readers) -> None:
         """Read some of the heads; ranges that do not overlap may be read side by side."""
-        view = self.arena.data
-        starts, ends = self.bases.tolist(), self.ends.tolist()
-        heads = [view[starts[row] : ends[row]] for row in rows]
-        batch = [self.batch[row] for row in rows]
-        for row, (index, blob), head, whole in zip(
-            rows, batch, heads, read_spans([blob for _, blob in batch], heads), strict=True
-        ):
-            self.read[row] = whole or _read_head(index, blob, head, readers)
+        wanted = {row: one for row in rows if (one := self._wanted(row, readers)) is not None}
+        try:
+            for row, whole in zip(wanted, read_together(list(wanted.values())), strict=True):
+                self.read[row] = whole
+        finally:
+            for row, one in wanted.items():
+                if one.reader is not None:
+                    readers.put_back(self.batch[row][0], one.blob, one.reader)
+
+    def _wanted(self, row: int, readers: Readers) -> Wanted | None:
+        """A head that is to be read; None where its blob cannot be opened: the walk says why."""
+        index, blob = self.batch[row]
+        try:
+            reader = readers.take_reader(index, blob) if blob.sequential else None
+        except SeriesIOError:
+            return None
+        return Wanted(blob, reader, self.arena.data[self.bases.item(row) : self.ends.item(row)])
 
 
 def lay_out(
@@ -153,20 +161,6 @@ def _expected(template: Parsed, sizes: list[int]) -> NDArray[np.int64]:
     grown[np.abs(grown) > _NEAR] = 0
     expected: NDArray[np.int64] = np.minimum(each, head + np.maximum(grown, 0) + _SLACK)
     return expected
-
-
-def _read_head(index: int, blob: Blob, view: memoryview, readers: Readers) -> bool:
-    """Read a head; a blob that cannot be read is left to the walk alone, which says why."""
-    try:
-        if not blob.sequential:
-            return read_at(blob, view) == view.nbytes
-        reader = readers.take_reader(index, blob)
-        try:
-            return reader.readinto(view, 0) == view.nbytes
-        finally:
-            readers.put_back(index, blob, reader)
-    except SeriesIOError:
-        return False
 
 
 def _part10(arena: NDArray[np.uint8], bases: NDArray[np.int64]) -> NDArray[np.bool_]:

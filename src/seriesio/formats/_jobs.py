@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "jobs_for"]
 
 _JOB_BYTES: Final = 4 << 20  # read, then computed on with single calls while in the cache
+_PACKED_BYTES: Final = 1 << 20  # unpacked: takes longer, and no thread shall be the last for long
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,10 +28,14 @@ class Job:
     first: bool  # the instance's first job also takes what lies behind its pixels
 
 
-def jobs_for(plan: Plan, sequential: Sequence[bool]) -> list[list[Job]]:
-    """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots."""
+def jobs_for(plan: Plan, sequential: Sequence[bool], packed: bool = False) -> list[list[Job]]:
+    """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots.
+
+    ``packed``: frames are unpacked, not just read.
+    """
     frame_bytes = max(int(np.prod(plan.frame_shape)) * plan.values.dtype.itemsize, 1)
-    per_job = max(_JOB_BYTES // frame_bytes, 1)
+    job_bytes = _PACKED_BYTES if packed else _JOB_BYTES
+    per_job = max(job_bytes // frame_bytes, 1)
     if not plan.frames.multiframe:
         owners = plan.slots[:, 0].tolist()
         single = [Job(owner, (0,), (slot,), True) for slot, owner in enumerate(owners)]

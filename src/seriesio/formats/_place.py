@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..blob import MemoryBlob, ReceivedBlob, read_all, read_at, read_fully
-from ..blob_spans import file_span
+from ..blob_spans import Wanted
 from ..dicom.codecs import decode, decoded_photometric
 from ..dicom.color import apply_palette, to_rgb
 from ..dicom.fingerprint import column_sums, columns, fingerprints, weigh
@@ -21,7 +22,7 @@ from ..errors import DicomError, SeriesIOError, TooLargeError
 from ._sizes import pixel_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..dicom.part10 import RawHeader
     from ..dicom.pixels import PixelLayout
     from ..dicom.plan import Plan
-    from ..native import Span
     from ._jobs import Job
 
 __all__ = ["Kept", "Placer", "as_they_lie"]
@@ -99,16 +99,11 @@ class Placer:
         if self._read_finished(jobs):
             return
         for job in () if self.arrived else jobs:
-            try:
+            with self._named(self.blobs[job.instance].name):
                 if self._together:
                     self._read_frames(job)
                 else:
                     self._instance(job)
-            except SeriesIOError as error:
-                name = self.blobs[job.instance].name
-                if name in str(error) or isinstance(error, OSError):
-                    raise
-                raise type(error)(f"{name}: {error}") from error
         if self._together:
             for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
                 self._finish(first, end)
@@ -129,21 +124,52 @@ class Placer:
         """Read whole files' frames and finish them with one call; False: it is still to be done."""
         if not self._one_pass or self._sums is None or self.arrived:
             return False
-        frames = []
+        wanted = [self._wanted(job) for job in jobs]
+        try:
+            frames = self._frames(jobs, wanted)
+            layout, values = self.plan.layouts[jobs[0].instance], self.plan.values
+            found = None if frames is None else read_one_pass(layout, values, frames)
+            for one, crc in zip(wanted, found or [], strict=False):
+                with self._named(one.blob.name):
+                    one.passed(crc)
+        finally:
+            for job, one in zip(jobs, wanted, strict=True):
+                if one.reader is not None:
+                    self.readers[job.instance] = one.reader
+        if found is None:
+            return False
         for job in jobs:
-            span = self._span(job)
-            if span is None:
-                return False
-            frame = self._frame(job.instance, 0)
-            frames.append(Frame(span, frame, self._sums[job.slots[0]].data))
-        return read_one_pass(self.plan.layouts[jobs[0].instance], self.plan.values, frames)
+            if (reader := self.readers.pop(job.instance, None)) is not None:
+                reader.close()
+        return True
 
-    def _span(self, job: Job) -> Span | None:
-        """Where the only frame of a file stands, if nothing lies behind it."""
+    def _wanted(self, job: Job) -> Wanted:
+        """The first frame of a job: its bytes in the file, and its slot."""
         instance, blob = job.instance, self.blobs[job.instance]
-        if self._ends[instance] != blob.size or job.frames != (0,):
-            return None
-        return file_span(blob, self._cells(job.slots[0]), self._offsets[instance])
+        reader = self.readers.pop(instance, None)
+        return Wanted(blob, reader, self._cells(job.slots[0]), self._offsets[instance])
+
+    def _frames(self, jobs: Sequence[Job], wanted: Sequence[Wanted]) -> list[Frame] | None:
+        """Frames that are the last, and the only, of their files; None if some are not."""
+        frames: list[Frame] = []
+        for job, one in zip(jobs, wanted, strict=True):
+            span = one.span()
+            whole = self._ends[job.instance] == one.blob.size
+            if span is None or not whole or job.frames != (0,) or self._sums is None:
+                return None
+            number = self._frame(job.instance, 0)
+            frames.append(Frame(span, number, self._sums[job.slots[0]].data))
+        return frames
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Have errors say which blob they are about."""
+        try:
+            yield
+        except SeriesIOError as error:
+            if name in str(error) or isinstance(error, OSError):
+                raise
+            raise type(error)(f"{name}: {error}") from error
 
     def _read_frames(self, job: Job) -> None:
         """Read stored values straight into their slots, to be finished with others."""

@@ -6,9 +6,12 @@ import bz2
 import os
 from dataclasses import dataclass, field
 
+from .. import native
 from ..blob import BlobReader
+from ..blob_spans import SpanReader
 from ..errors import ArchiveError, TransportError
 from ..inflate import crc32
+from ..native import Span
 from ._zip_archive import Archive, data_start, refuse_unreadable
 from ._zip_codecs import BlockCodec, Codec, DeflateCodec, StoredCodec, codec_errors, lzma_codec
 from ._zip_crypto import Cipher
@@ -103,7 +106,7 @@ class _Reader:
             raise self._damaged(f"wrong CRC ({crc:08x}, not {self._member.crc:08x})")
 
 
-class StoredReader(_Reader):
+class StoredReader(_Reader, SpanReader):
     """Reads a stored member in place, and sums what it reads in order.
 
     Reading up to the end verifies the CRC: what was left out before is read for it then.
@@ -113,6 +116,18 @@ class StoredReader(_Reader):
         super().__init__(archive, member, fd, start)
         self._summed = 0
         self._crc = 0
+
+    def span(self, view: memoryview, offset: int) -> Span | None:
+        """As in :class:`~seriesio.blob_spans.SpanReader`; what has a gap before it, it reads."""
+        if not self._open or offset != self._summed or native.crc32 is None:
+            return None
+        return self._fd, self._start + offset, view, self._crc
+
+    def passed(self, end: int, crc: int) -> None:
+        """As in :class:`~seriesio.blob_spans.SpanReader`."""
+        self._summed, self._crc = end, crc
+        if end == self._member.size:
+            self._check_crc(crc)
 
     def readinto(self, view: memoryview, offset: int) -> int:
         view = self._clipped(view, offset)
