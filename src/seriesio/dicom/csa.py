@@ -15,24 +15,23 @@ if TYPE_CHECKING:
 
 __all__ = ["csa_numbers"]
 
-_CREATOR: Final = "SIEMENS CSA HEADER"
+_HEADER: Final = 0x0029, "SIEMENS CSA HEADER", 0x10
 _FIRST: Final = "B_value"  # every image of a diffusion series has one
 
 
 def csa_numbers(frames: Frames, name: str, count: int) -> NDArray[np.float64]:
     """(n, count) numbers of a tag in (0029,xx10); NaN where there are fewer, or no such header.
 
-    The headers are long and few series need them: the others are known by one of them, the
-    same one whichever file came first.
+    The headers are long and few series need them: the others are known by one of them.
     """
-    found = frames.private(0x0029, _CREATOR, 0x10, "OB")
+    sample = frames.private_sample(*_HEADER)
     nothing = np.full((len(frames), count), np.nan)
+    if not np.isfinite(_numbers(sample, _FIRST, 1)).all():
+        return nothing
+    found = frames.private(*_HEADER, "OB")
     if found is None:
         return nothing
     column = found[0]
-    sample = min(filter(None, column.values), default=b"")
-    if not np.isfinite(_numbers(sample, _FIRST, 1)).all():
-        return nothing
     table = np.array([_numbers(value, name, count) for value in column.values])
     return np.asarray(table[column.codes])
 

@@ -14,7 +14,7 @@ from ..errors import DicomError, HeaderError, TooLargeError
 from .keywords import tag_for
 from .mosaic import mosaics_of
 from .part10 import syntax_for
-from .private import private_column
+from .private import private_column, private_sample
 from .sequences import flat_items
 from .table import (
     TAGS,
@@ -106,6 +106,10 @@ class Frames(Protocol):
         """One private element of all frames and its VR; None where its creator is not there."""
         ...
 
+    def private_sample(self, group: int, creator: str, element: int) -> bytes | None:
+        """As in :func:`~.private.private_sample`."""
+        ...
+
     def header(self, instance: int) -> RawHeader: ...
 
 
@@ -179,6 +183,10 @@ class FrameTable:
         if found is None or not self.multiframe:
             return found
         return found[0].take(self.instance), found[1]
+
+    def private_sample(self, group: int, creator: str, element: int) -> bytes | None:
+        """That of one of the instances."""
+        return private_sample(self.instances, group, creator, element)
 
     def header(self, instance: int) -> RawHeader:
         return self.instances.header(instance)

@@ -6,6 +6,7 @@ element may stand in another block of another instance. Nothing is read whose cr
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from .table import Column, column_of, decode_text
 if TYPE_CHECKING:
     from .table import HeaderTable
 
-__all__ = ["private_column"]
+__all__ = ["private_column", "private_sample"]
 
 _UNTOLD = frozenset({"", "UN"})
 
@@ -42,6 +43,25 @@ def private_column(
         own = np.array([decode_text(value) == creator for value in creators.values], bool)
         found = _laid_over(table.column_at(tag, kind), own[creators.codes], found)
     return None if found is None or not any(found.values) else (found, kind)
+
+
+def private_sample(table: HeaderTable, group: int, creator: str, element: int) -> bytes | None:
+    """One instance's value of a private element; None where none has it.
+
+    That of the first by SOPInstanceUID, in whichever order they came; others are not looked at.
+    """
+    blocks = [b for b in _blocks(table, group) if _there(table, group << 16 | b << 8 | element)]
+    if not blocks:
+        return None
+    uids = table.column("SOPInstanceUID").expand()
+    rows = sorted(range(len(table)), key=lambda row: uids[row] or b"")
+    for block, row in product(blocks, rows):
+        header = table.header(row)
+        maker = header.raw(group << 16 | block)
+        value = header.raw(group << 16 | block << 8 | element)
+        if value and maker is not None and decode_text(bytes(maker)) == creator:
+            return bytes(value)
+    return None
 
 
 def _blocks(table: HeaderTable, group: int) -> list[int]:

@@ -152,10 +152,10 @@ class _Search:
     def automatic(self) -> Iterator[Grid]:
         """The grids that fit, the most telling first."""
         single = self.order.candidates or _SINGLE
-        lists = [name for name in single if self._lists(name) and self.varying(name) is not None]
         meant = [name for name in single if not self._noise(name)]
         for name in meant:
             yield from self._filled((name,))
+        lists = [name for name in single if self._lists(name) and self.varying(name) is not None]
         for names in self._combined(self.order.candidates or (*_AXES, "dti")):
             if "time" in names and not self.order.candidates:
                 yield from self._uneven(lists)
