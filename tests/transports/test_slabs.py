@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -18,18 +19,18 @@ SIZE = 1 << 13
 
 def test_used_again_when_the_last_view_is_gone() -> None:
     """The memory of a slab comes back with what it held; as long as there is a view, it stays."""
-    slabs = Slabs(SIZE, 4)
-    slab = slabs.take()
+    slabs = Slabs(SIZE, 4).endless()
+    slab = next(slabs)
     assert (slab.nbytes, slab.format, slab.readonly) == (SIZE, "B", False)
     slab[:4] = b"DICM"
     view = slab[2:4]
     del slab
-    other = slabs.take()
+    other = next(slabs)
     other[:4] = b"!!!!"
     assert bytes(view) == b"CM"
     view.release()
     del view
-    assert bytes(slabs.take()[:4]) == b"DICM"
+    assert bytes(next(slabs)[:4]) == b"DICM"
     assert bytes(other[:4]) == b"!!!!"
 
 
@@ -43,13 +44,13 @@ def test_no_more_than_some_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         return memory
 
     monkeypatch.setattr(_slabs, "mapped", counted)
-    slabs = Slabs(SIZE, 2)
-    lent = [slabs.take() for _ in range(5)]
+    slabs = Slabs(SIZE, 2).endless()
+    lent = list(islice(slabs, 5))
     assert len(made) == 5
     lent.clear()
     gc.collect()
     assert sum(memory() is not None for memory in made) == 2
-    last = slabs.take()
+    last = next(slabs)
     del slabs
     gc.collect()
     assert sum(memory() is not None for memory in made) == 1
@@ -57,6 +58,34 @@ def test_no_more_than_some_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     del last
     gc.collect()
     assert not any(memory() is not None for memory in made)
+
+
+def test_no_more_is_kept_than_will_be_taken() -> None:
+    """Who says how much will come has less spare memory the less is still to come."""
+    slabs = Slabs(SIZE, 4)
+    several = slabs.endless(9 * SIZE - 1)
+    lent = list(islice(several, 5))
+    for slab in lent:
+        slab[0] = 7
+    del slab
+    lent.clear()
+    lent = list(islice(several, 4))  # the last of nine, and two more that nobody expected
+    assert [slab[0] for slab in lent] == [7] * 4
+    lent.clear()
+    assert [slab[0] for slab in list(islice(several, 2))] == [0, 0]
+    other = slabs.endless(3 * SIZE)
+    lent = list(islice(other, 1))
+    lent[0][0] = 8
+    lent.clear()
+    assert next(several)[0] == 8, "what one has let go of is there for all"
+    lent = list(islice(several, 3))
+    for slab in lent:
+        slab[0] = 9
+    del slab
+    lent.clear()
+    assert [slab[0] for slab in list(islice(several, 3))] == [9, 9, 0], "as many as will be taken"
+    other.close()
+    assert not next(several)[0]
 
 
 def test_shared_while_used() -> None:
@@ -75,8 +104,7 @@ def test_from_many_threads() -> None:
     slabs, wrong = Slabs(SIZE, 8), []
 
     def work(mark: int) -> None:
-        for _ in range(2000):
-            slab = slabs.take()
+        for slab in islice(slabs.endless(), 2000):
             slab[:8] = mark.to_bytes(8, "little")
             held = slab[:8]
             del slab

@@ -96,6 +96,7 @@ class PduReader:
         "_context",
         "_empty",
         "_end",
+        "_fresh",
         "_last",
         "_least",
         "_like",
@@ -106,13 +107,12 @@ class PduReader:
         "_running",
         "_slab",
         "_slab_size",
-        "_slabs",
         "_value",
     )
 
     def __init__(self, limit: int, slab: int = _SLAB) -> None:
         self._limit, self._slab_size, self._least = limit, slab, min(_LEAST, slab // 4)
-        self._slabs = shared(slab)
+        self._fresh = shared(slab).endless()
         self._slab = memoryview(mapped(min(_FIRST, slab)))
         self._place = self._end = 0  # what is received and not yet cut
         self._pdu = 0  # bytes that are left of a P-DATA-TF …
@@ -163,7 +163,7 @@ class PduReader:
     def _renew(self, size: int) -> None:
         """Go on in other memory: what was cut out of the old one stays as it is."""
         rest = self._slab[self._place : self._end]
-        fresh = self._slabs.take() if size == self._slab_size else memoryview(mapped(size))
+        fresh = next(self._fresh) if size == self._slab_size else memoryview(mapped(size))
         self._slab, self._place, self._end = fresh, 0, rest.nbytes
         self._slab[: rest.nbytes] = rest
 

@@ -6,8 +6,9 @@ whole are asked for again, one by one; nothing is asked for twice that has come.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -43,8 +44,8 @@ _BATCH: Final = 1 << 22  # bytes that are handed to a thread at a time, at most
 _BATCHES: Final = 8  # that a body makes, at least
 _SMALL: Final = 1 << 18  # but not smaller ones
 _STEP: Final = 1 << 19  # bytes that are unpacked between two looks at what has come of them
-_WHOLE: Final = 5 << 20  # bytes of files that are handed on together; a little more than a batch
-_PAUSE: Final = 0.2  # seconds after which a smaller one is handed on
+_WHOLE: Final = 5 << 20  # bytes of files that are handed on together: their digests are one call
+_PAUSE: Final = 0.2  # seconds after which what is smaller is handed on
 _WAITING: Final = 1  # batch
 _CHECKS: Final = 2  # batches whose digests are made at a time
 _FEW: Final = 4  # files that are not worth a zip
@@ -121,6 +122,8 @@ class Reader:
         """What a zip brings; ends without an error where the rest can be got file by file."""
         what = f"{self.session.base}{path}"
         arrivals = Arrivals(wanted, found.scan.id, self.memory, what)
+        expected = sum(file.size or 0 for file in wanted.values())
+        inflating = _buffers(expected)
         try:
             async with (
                 self.session.downloads,
@@ -128,9 +131,8 @@ class Reader:
             ):
                 most = sum(file.size or self.memory for file in wanted.values())
                 most += _SLACK + _OVERHEAD * len(wanted)
-                expected = sum(file.size or 0 for file in wanted.values())
                 fill = partial(self._fill, reply, expected, most)
-                unzip = Unzip(arrivals.store, what, _buffers(expected))
+                unzip = Unzip(arrivals.store, what, inflating)
                 unpack = partial(self._unpack, fill, unzip, arrivals)
                 check = partial(self._check, unpack, arrivals)
                 async with aclosing(flowing(check, 1)) as groups:
@@ -143,6 +145,7 @@ class Reader:
         except ArchiveError:
             pass  # whoever is missing is asked for alone, and then it is known what is wrong
         finally:
+            inflating.close()
             self.notes += [(name, "not in the catalogue") for name in arrivals.unlisted]
 
     async def _check(
@@ -190,17 +193,27 @@ class Reader:
 
         Raises:
             ArchiveError: what is behind that.
+            HttpError: nothing is behind that.
         """
-        async with aclosing(flowing(fill, _WAITING)) as batches:
-            async for batch in batches:
-                while batch:
-                    error = await self.workers.run(_fed, unzip, batch, arrivals)
-                    if whole := arrivals.take():
-                        await emit(whole)
-                    if error is not None:
-                        raise error
-                if unzip.ended and not arrivals.wanted:
-                    return
+        failure: ArchiveError | HttpError | None = None
+        emitted = time.monotonic()
+        try:
+            async with aclosing(flowing(fill, _WAITING)) as batches:
+                async for batch in batches:
+                    while batch and failure is None:
+                        failure = await self.workers.run(_fed, unzip, batch, arrivals)
+                        late = time.monotonic() > emitted + _PAUSE
+                        if arrivals.whole and (late or arrivals.held >= _WHOLE):
+                            await emit(arrivals.take())
+                            emitted = time.monotonic()
+                    if failure is not None or (unzip.ended and not arrivals.wanted):
+                        break
+        except (ArchiveError, HttpError) as error:
+            failure = error
+        if whole := arrivals.take():  # whatever ended it: what has come is not asked for again
+            await emit(whole)
+        if failure is not None:
+            raise failure
 
     async def _fill(
         self,
@@ -215,12 +228,13 @@ class Reader:
             ArchiveError: it has no end.
         """
         total = 0
-        async with aclosing(reply.batches(_buffers(expected), _PAUSE)) as batches:
-            async for batch in batches:
-                await emit(batch)
-                total += sum(part.nbytes for part in batch)
-                if total > most:
-                    raise ArchiveError(f"{reply.what}: more bytes than its files have")
+        with closing(_buffers(expected)) as buffers:
+            async with aclosing(reply.batches(buffers, _PAUSE)) as batches:
+                async for batch in batches:
+                    await emit(batch)
+                    total += sum(part.nbytes for part in batch)
+                    if total > most:
+                        raise ArchiveError(f"{reply.what}: more bytes than its files have")
 
     # --- file by file -------------------------------------------------------------------------
 
@@ -303,12 +317,10 @@ def _renamed(blob: ReceivedBlob, prefix: str, receiving: Receiving) -> ReceivedB
     return blob
 
 
-def _buffers(expected: int) -> Iterator[memoryview]:
-    """Memory for a body without end: in small pieces for a small one, so that work begins soon."""
+def _buffers(expected: int) -> Generator[memoryview, None, None]:
+    """Memory for a body, until closed: small pieces for a small one, so that work begins soon."""
     size = min(max(expected // _BATCHES, _SMALL), _BATCH)
-    slabs = shared(1 << (size - 1).bit_length())
-    while True:
-        yield slabs.take()
+    return shared(1 << (size - 1).bit_length()).endless(expected)
 
 
 def _fed(unzip: Unzip, batch: list[memoryview], arrivals: Arrivals) -> ArchiveError | None:
@@ -317,7 +329,7 @@ def _fed(unzip: Unzip, batch: list[memoryview], arrivals: Arrivals) -> ArchiveEr
     What is wrong with it does not hide what came before that.
     """
     try:
-        while batch and sum(file.done for file in arrivals.whole) < _WHOLE:
+        while batch and arrivals.held < _WHOLE:
             unzip.feed([batch[0][:_STEP]])
             batch[:1] = [rest] if (rest := batch[0][_STEP:]) else []
     except ArchiveError as error:

@@ -155,6 +155,11 @@ class Arrivals:
         if self._dropped > _UNLISTED:
             raise ArchiveError(f"{self.what}: too much that the catalogue does not list")
 
+    @property
+    def held(self) -> int:
+        """Bytes that have come whole and were not taken."""
+        return sum(file.done for file in self.whole)
+
     def take(self) -> list[Receiving]:
         """What has come whole since the last time."""
         whole, self.whole = self.whole, []
