@@ -49,7 +49,7 @@ def test_it_is_built() -> None:
 # --- sums -------------------------------------------------------------------------------------
 
 
-@given(st.binary(max_size=700), st.integers(0, 0xFFFFFFFF))
+@given(st.binary(max_size=1400), st.integers(0, 0xFFFFFFFF))
 def test_crc32(data: bytes, value: int) -> None:
     """zlib's, for every length around the steps of the fast way, going on from any value."""
     if native.crc32 is None:

@@ -1,14 +1,18 @@
 /* CRC-32 by carry-less multiplication: V. Gopal et al., "Fast CRC Computation for Generic
    Polynomials Using PCLMULQDQ Instruction", Intel 2009; constants of its section on the
-   bit-reflected polynomial of gzip and zip. */
+   bit-reflected polynomial of gzip and zip (over n bits: x^(n+32) and x^(n-32) modulo the
+   polynomial, bits reversed, times 2). */
 #include "native.h"
 
 #if SERIESIO_X86
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("pclmul,sse4.1")))
+#define WIDE __attribute__((target("avx512f,vpclmulqdq,pclmul,sse4.1")))
 #define BLOCK 64
+#define LONG 256
 
+static const uint64_t K2048[2] = {0x011542778a, 0x01322d1430};
 static const uint64_t K12[2] = {0x0154442bd4, 0x01c6e41596}; /* over 512 bits */
 static const uint64_t K34[2] = {0x01751997d0, 0x00ccaa009e}; /* over 128 bits */
 static const uint64_t K5[2] = {0x0163cd6124, 0};             /* over 64 bits */
@@ -22,13 +26,45 @@ TARGET static __m128i folded(__m128i sum, __m128i by, __m128i next) {
     return _mm_xor_si128(_mm_xor_si128(low, high), next);
 }
 
+WIDE static __m512i wide_by(const uint64_t by[2]) {
+    return _mm512_broadcast_i32x4(load(by));
+}
+
+WIDE static __m512i wide_folded(__m512i sum, __m512i by, __m512i next) {
+    __m512i low = _mm512_clmulepi64_epi128(sum, by, 0x00);
+    __m512i high = _mm512_clmulepi64_epi128(sum, by, 0x11);
+    return _mm512_xor_si512(_mm512_xor_si512(low, high), next);
+}
+
+/* The same as sums over 512 bits, after blocks of 256 bytes, at least one. */
+WIDE static void wide_summed(const uint8_t *at, size_t count, uint32_t crc, __m128i into[4]) {
+    __m512i by = wide_by(K2048), sums[4];
+    for (int part = 0; part < 4; part++)
+        sums[part] = _mm512_loadu_si512(at + BLOCK * part);
+    sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)crc)));
+    for (at += LONG, count -= LONG; count >= LONG; at += LONG, count -= LONG)
+        for (int part = 0; part < 4; part++)
+            sums[part] = wide_folded(sums[part], by, _mm512_loadu_si512(at + BLOCK * part));
+    by = wide_by(K12);
+    for (int part = 1; part < 4; part++)
+        sums[part] = wide_folded(sums[part - 1], by, sums[part]);
+    _mm512_storeu_si512(into, sums[3]);
+}
+
+static int is_wide(void) { return SERIESIO_HAS("avx512f") && SERIESIO_HAS("vpclmulqdq"); }
+
 /* The CRC register after at least 64 bytes, a multiple of 16 of them. */
 TARGET static uint32_t summed(const uint8_t *at, size_t count, uint32_t crc) {
     __m128i by = load(K12), sums[4];
-    for (int part = 0; part < 4; part++)
-        sums[part] = load(at + 16 * part);
-    sums[0] = _mm_xor_si128(sums[0], _mm_cvtsi32_si128((int)crc));
-    at += BLOCK, count -= BLOCK;
+    size_t first = count >= LONG && is_wide() ? count & ~(size_t)(LONG - 1) : BLOCK;
+    if (first >= LONG) {
+        wide_summed(at, first, crc, sums);
+    } else {
+        for (int part = 0; part < 4; part++)
+            sums[part] = load(at + 16 * part);
+        sums[0] = _mm_xor_si128(sums[0], _mm_cvtsi32_si128((int)crc));
+    }
+    at += first, count -= first;
     for (; count >= BLOCK; at += BLOCK, count -= BLOCK)
         for (int part = 0; part < 4; part++)
             sums[part] = folded(sums[part], by, load(at + 16 * part));
