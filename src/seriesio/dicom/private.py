@@ -6,7 +6,6 @@ element may stand in another block of another instance. Nothing is read whose cr
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy as np
 from .table import Column, column_of, decode_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .table import HeaderTable
 
 __all__ = ["private_column", "private_sample"]
@@ -38,10 +39,11 @@ def private_column(
         tag = group << 16 | block << 8 | element
         if not _there(table, tag):
             continue
+        own = _owned(table, group, block, creator)
+        if not own.any():
+            continue
         kind = _told(table, tag) or vr
-        creators = table.column_at(group << 16 | block, "LO")
-        own = np.array([decode_text(value) == creator for value in creators.values], bool)
-        found = _laid_over(table.column_at(tag, kind), own[creators.codes], found)
+        found = _laid_over(table.column_at(tag, kind), own, found)
     return None if found is None or not any(found.values) else (found, kind)
 
 
@@ -50,17 +52,15 @@ def private_sample(table: HeaderTable, group: int, creator: str, element: int) -
 
     That of the first by SOPInstanceUID, in whichever order they came; others are not looked at.
     """
-    blocks = [b for b in _blocks(table, group) if _there(table, group << 16 | b << 8 | element)]
-    if not blocks:
-        return None
-    uids = table.column("SOPInstanceUID").expand()
-    rows = sorted(range(len(table)), key=lambda row: uids[row] or b"")
-    for block, row in product(blocks, rows):
-        header = table.header(row)
-        maker = header.raw(group << 16 | block)
-        value = header.raw(group << 16 | block << 8 | element)
-        if value and maker is not None and decode_text(bytes(maker)) == creator:
-            return bytes(value)
+    for block in _blocks(table, group):
+        tag = group << 16 | block << 8 | element
+        if not _there(table, tag):
+            continue
+        rows = np.flatnonzero(_owned(table, group, block, creator)).tolist()
+        uids = table.column("SOPInstanceUID")
+        for row in sorted(rows, key=lambda row: uids.values[uids.codes[row]] or b""):
+            if value := table.header(row).raw(tag):
+                return bytes(value)
     return None
 
 
@@ -69,6 +69,13 @@ def _blocks(table: HeaderTable, group: int) -> list[int]:
     low, high = group << 16 | 0x10, group << 16 | 0xFF
     layouts = {table.groups[g].layout for g in table.used}
     return sorted({tag & 0xFF for layout in layouts for tag in layout.tags if low <= tag <= high})
+
+
+def _owned(table: HeaderTable, group: int, block: int, creator: str) -> NDArray[np.bool_]:
+    """(n,) True for instances where the creator has reserved the block."""
+    creators = table.column_at(group << 16 | block, "LO")
+    own = np.array([decode_text(value) == creator for value in creators.values], bool)
+    return own[creators.codes]
 
 
 def _there(table: HeaderTable, tag: int) -> bool:
@@ -82,7 +89,7 @@ def _told(table: HeaderTable, tag: int) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _laid_over(column: Column, own: np.typing.NDArray[np.bool_], below: Column | None) -> Column:
+def _laid_over(column: Column, own: NDArray[np.bool_], below: Column | None) -> Column:
     """A column where it is the creator's own; what was found before elsewhere."""
     if own.all():
         return column
