@@ -64,12 +64,12 @@ class Placer:
     kept: Kept = field(default_factory=Kept)
     arrived: bool = False  # the volume holds the frames already, as they came
     _unplaced: dict[int, int] = field(default_factory=dict)  # frames of received blobs
-    _prints: NDArray[np.uint64] = field(init=False)
+    prints: NDArray[np.uint64] = field(init=False)  # (n,) the fingerprints of filled slots
 
     def __post_init__(self) -> None:
         shape = self.plan.frame_shape
         self.flat = self.volume.reshape(-1, *shape)
-        self._prints = np.zeros(len(self.flat), np.uint64)
+        self.prints = np.zeros(len(self.flat), np.uint64)
         self._locks = [threading.Lock() for _ in range(16)]
         offsets = pixel_values(self.plan.table)[1]
         lengths = np.array([kind.native_length for kind in self.plan.layouts.kinds])
@@ -84,11 +84,6 @@ class Placer:
         if self._together and self.volume.itemsize < 8:
             self._sums = np.empty((len(self.flat), columns(self.flat)), np.uint64)
 
-    @property
-    def prints(self) -> NDArray[np.uint64]:
-        """(n,) the fingerprints of the slots, once all are filled."""
-        return self._prints if self._sums is None else weigh(self._sums, self.flat)
-
     def run(self, jobs: Sequence[Job]) -> None:
         """Fill the slots of some jobs.
 
@@ -96,17 +91,23 @@ class Placer:
             WiderNeeded: a value does not fit the volume's dtype.
             TruncatedError, DicomError, CodecError, TransportError.
         """
-        if self._read_finished(jobs):
-            return
-        for job in () if self.arrived else jobs:
+        finished = self._read_finished(jobs)
+        for job in () if finished or self.arrived else jobs:
             with self._named(self.blobs[job.instance].name):
                 if self._together:
                     self._read_frames(job)
                 else:
                     self._instance(job)
-        if self._together:
-            for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
+        if not self._together:
+            return
+        for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
+            block = self.flat[first:end]
+            if not finished:
                 self._finish(first, end)
+            if self._sums is None:
+                self.prints[first:end] = fingerprints(block)
+            else:  # while they are in the cache
+                self.prints[first:end] = weigh(self._sums[first:end], block)
         for job in jobs:
             self._discard(job)
 
@@ -230,9 +231,7 @@ class Placer:
             for owner in set(owners):
                 self._keep_original(owner)
         plan.values.apply(cells, block, frame)
-        if self._sums is None:
-            self._prints[first:end] = fingerprints(block)
-        else:
+        if self._sums is not None:
             column_sums(block, self._sums[first:end])
 
     def _little(self, instance: int) -> bool:
@@ -258,7 +257,7 @@ class Placer:
         finally:
             reader.close()
         for slot in job.slots:
-            self._prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
+            self.prints[slot] = fingerprints(self.flat[slot : slot + 1])[0]
         if job.first and job.instance in self.plain:
             self.kept.wholes[job.instance] = bytes(read_all(self.blobs[job.instance]))
 
