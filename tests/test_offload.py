@@ -8,7 +8,7 @@ import time
 import anyio
 import pytest
 
-from seriesio.offload import Workers, default_threads
+from seriesio.offload import Workers, default_threads, shares
 
 
 def test_default_threads() -> None:
@@ -16,6 +16,19 @@ def test_default_threads() -> None:
     assert 3 <= default_threads() <= 16
     assert Workers().threads == default_threads()
     assert Workers(3).threads == 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 48, 301])
+def test_shares(count: int) -> None:
+    """All items once, in their order; large shares first, none beyond the bounds but the last."""
+    parts = shares(count, 8, 2)
+    assert [item for part in parts for item in part] == list(range(count))
+    sizes = [len(part) for part in parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(2 <= size <= 8 for size in sizes[:-1])
+    if count == 301:
+        assert sizes[0] == 8
+        assert sizes[-2] == 2
 
 
 async def test_run() -> None:

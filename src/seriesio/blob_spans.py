@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .blob import Blob, BlobReader, FileBlob, read_at
 from .errors import SeriesIOError
 from .native import Span, read
 
-__all__ = ["SpanReader", "Wanted", "packed", "read_together"]
+__all__ = ["SpanReader", "Wanted", "read_together"]
 
 
 class SpanReader(ABC):
@@ -72,11 +72,6 @@ class Wanted(NamedTuple):
         if self.reader is None:
             return read_at(self.blob, self.view, self.offset)
         return self.reader.readinto(self.view, self.offset)
-
-
-def packed(readers: Iterable[BlobReader]) -> bool:
-    """True if some readers unpack what they give: that takes longer than reading."""
-    return any(not isinstance(reader, SpanReader) for reader in readers)
 
 
 def read_together(wanted: Sequence[Wanted]) -> list[bool]:

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-__all__ = ["Workers", "alone", "default_threads"]
+__all__ = ["Workers", "alone", "default_threads", "shares"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +25,7 @@ R = TypeVar("R")
 # Seconds of work that one hop to a thread takes along: enough to make the hop itself cheap,
 # little enough for a cancelled call to end soon.
 _HOP: Final = 0.01
+_SHARED: Final = 6  # shares that what is left is worth: twice the usual number of threads
 
 _mostly_python = threading.Lock()
 _shared: RunVar[anyio.CapacityLimiter] = RunVar("seriesio_workers")
@@ -41,6 +42,19 @@ def default_threads() -> int:
     except AttributeError:  # no affinity on this platform
         count = os.cpu_count() or 2
     return min(max(count, 2) + 1, 16)
+
+
+def shares(count: int, most: int, least: int) -> list[range]:
+    """Items shared out for :meth:`Workers.map`: large shares first, small ones at the end.
+
+    Each share costs something; who takes a large one last keeps the others waiting.
+    """
+    found, start = [], 0
+    while start < count:
+        size = max(min(most, (count - start) // _SHARED), least, 1)
+        found.append(range(start, min(start + size, count)))
+        start += size
+    return found
 
 
 def alone(function: Callable[..., R], *args: object) -> R:

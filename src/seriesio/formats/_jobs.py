@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..offload import shares
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "jobs_for"]
 
 _JOB_BYTES: Final = 4 << 20  # read, then computed on with single calls while in the cache
-_PACKED_BYTES: Final = 1 << 20  # unpacked: takes longer, and no thread shall be the last for long
+_LAST_BYTES: Final = 2 << 20  # towards the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,18 +30,15 @@ class Job:
     first: bool  # the instance's first job also takes what lies behind its pixels
 
 
-def jobs_for(plan: Plan, sequential: Sequence[bool], packed: bool = False) -> list[list[Job]]:
-    """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots.
-
-    ``packed``: frames are unpacked, not just read.
-    """
+def jobs_for(plan: Plan, sequential: Sequence[bool]) -> list[list[Job]]:
+    """All slots of a plan as jobs, in batches of some megabytes, in the order of the slots."""
     frame_bytes = max(int(np.prod(plan.frame_shape)) * plan.values.dtype.itemsize, 1)
-    job_bytes = _PACKED_BYTES if packed else _JOB_BYTES
-    per_job = max(job_bytes // frame_bytes, 1)
+    per_job = max(_JOB_BYTES // frame_bytes, 1)
     if not plan.frames.multiframe:
         owners = plan.slots[:, 0].tolist()
         single = [Job(owner, (0,), (slot,), True) for slot, owner in enumerate(owners)]
-        return [single[start : start + per_job] for start in range(0, len(single), per_job)]
+        parts = shares(len(single), per_job, _LAST_BYTES // frame_bytes)
+        return [single[part.start : part.stop] for part in parts]
     return _jobs_of_frames(plan, sequential, per_job)
 
 

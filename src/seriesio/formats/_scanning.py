@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..blob import Announced, ReceivedBlob
-from ..blob_spans import packed
 from ..dicom.table import HeaderTable, joined
+from ..offload import shares
 from ..progress import Progress
 from ._arrivals import Arrivals
 from ._inventory import Inventory
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["scan"]
 
 _PART: Final = 16  # heads that a thread takes at a time
-_PACKED_PART: Final = 4  # the same, where they have to be unpacked
+_LAST: Final = 4  # the same, towards the end
 _FEW: Final = 4  # blobs that are sooner scanned than handed to several threads
 _ARRIVING: Final = 16 << 20  # bytes that are scanned, and settled, together
 
@@ -113,11 +113,7 @@ async def _fill(
     total = len(pending)
     while pending:
         reading = await workers.run(begin, pending, found)
-        step = _PACKED_PART if packed(found.readers.values()) else _PART
-        parts = [
-            range(start, min(start + step, len(reading))) for start in range(0, len(reading), step)
-        ]
-        await workers.map(reading.fill, parts)
+        await workers.map(reading.fill, shares(len(reading), _PART, _LAST))
         pending = await workers.run_alone(finish, reading)
         if pending:
             _tell(progress, len(pending), total)

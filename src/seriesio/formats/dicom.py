@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..blob import PiecesBlob
-from ..blob_spans import packed
 from ..dicom.header import Header, Instance
 from ..dicom.instances import WritePlan, encode_instance, plan_write
 from ..dicom.plan import Plan, plan_series, volume_bytes
@@ -113,9 +112,8 @@ def _prepare(
     volume = _room(plan)
     readers = {i: inventory.readers[r] for i, r in enumerate(used) if r in inventory.readers}
     plain = {i: inventory.plain[row] for i, row in enumerate(used) if row in inventory.plain}
-    sequential, unpacking = [blob.sequential for blob in blobs], packed(readers.values())
     placer = Placer(plan, volume, blobs, readers, plain)
-    return _Ready(placer, jobs_for(plan, sequential, unpacking), damaged)
+    return _Ready(placer, jobs_for(plan, [blob.sequential for blob in blobs]), damaged)
 
 
 def _room(plan: Plan) -> NDArray[Any]:
