@@ -151,7 +151,10 @@ class Placer:
         return Wanted(blob, reader, self._cells(job.slots[0]), self._offsets[instance])
 
     def _frames(self, jobs: Sequence[Job], wanted: Sequence[Wanted]) -> list[Frame] | None:
-        """Frames that are the last, and the only, of their files; None if some are not."""
+        """Frames that are the last, and the only, of their files, and alike; else None."""
+        codes = self.plan.layouts.codes[[job.instance for job in jobs]]
+        if (codes != codes[0]).any():  # one layout says what values all of them may have
+            return None
         frames: list[Frame] = []
         for job, one in zip(jobs, wanted, strict=True):
             span = one.span()
