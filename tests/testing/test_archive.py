@@ -304,6 +304,34 @@ def test_move_refused(archive: DicomArchive) -> None:
             assert answers[-1][0].Status == 0xA801
 
 
+class Sleeper(Taker):
+    """Answers the first instance only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.going = threading.Event(), threading.Event()
+
+    def __call__(self, event: Event) -> int:
+        self.asked.set()
+        self.going.wait(30)
+        return super().__call__(event)
+
+
+def test_stopped_while_a_destination_is_silent(archive: DicomArchive) -> None:
+    """Stopping waits for no destination: each association is told before one is waited for."""
+    sleeper = Sleeper()
+    with storage(sleeper) as port:
+        archive.add_destination("TAKER", "127.0.0.1", port)
+        with associated(archive, STUDY_MOVE) as association:
+            answers = association.send_c_move(keys("SERIES"), "TAKER", STUDY_MOVE)
+            assert sleeper.asked.wait(5)
+            start = time.monotonic()
+            archive.stop()
+            assert time.monotonic() - start < 3
+            assert [len(status) for status, _ in answers] == [0]
+        sleeper.going.set()
+
+
 class Leaver(Taker):
     """Takes one instance, and aborts the association soon after."""
 

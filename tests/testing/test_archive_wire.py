@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pynetdicom import AE, _config, evt
@@ -11,7 +15,10 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.service_class import QueryRetrieveServiceClass
+from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationServer, AssociationSocket
+
+from seriesio.testing._archive_wire import send_instance
 
 
 @pytest.fixture
@@ -70,6 +77,20 @@ def test_suboperations(service: str) -> None:
     """The retrieval services send by the association's ``send_c_store``, which is replaced."""
     source = inspect.getsource(getattr(QueryRetrieveServiceClass, service))
     assert ".send_c_store(" in source.replace("\n", "").replace(" ", "")
+
+
+def test_answer_of_who_has_ended(association: Association) -> None:
+    """Whoever waits for an answer goes on when the association ends, woken or not."""
+    association.is_established = True
+    threading.Timer(0.1, setattr, (association, "is_established", False)).start()
+    begin = time.monotonic()
+    context: Any = SimpleNamespace(context_id=1)
+    instance: Any = SimpleNamespace(sop_class=CTImageStorage, sop_instance="1.2.3")
+    answer = send_instance(
+        association, context, instance, b"", message_id=1, originator=None, max_pdu=None
+    )
+    assert not answer
+    assert time.monotonic() - begin < 5  # pynetdicom's own patience is 30 s
 
 
 def test_events() -> None:

@@ -14,7 +14,7 @@ from pynetdicom import evt
 from ._archive_contexts import supported
 from ._archive_faults import Faults
 from ._archive_records import AssociationRecord, Identity, Ledger
-from ._archive_wire import drip, end, guard, hang_up, hurry, silence, wake
+from ._archive_wire import begin_end, drip, end, guard, hang_up, hurry, silence, wake
 
 if TYPE_CHECKING:
     from socket import socket
@@ -81,8 +81,10 @@ class Associations:
     def end_all(self) -> None:
         """End every association, and wait for its threads."""
         self.stopping.set()
-        for association in self._members():
+        for association in self._members():  # all first: one's thread may wait for another
             self.ledger.end(self.number(association), "aborted")
+            begin_end(association)
+        for association in self._members():
             end(association)
         self._members()
 

@@ -6,9 +6,13 @@ replaces methods of its objects; tests/testing/test_archive_wire.py fails when a
 
 from __future__ import annotations
 
+import math
+import queue
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "after_answer",
+    "begin_end",
     "drip",
     "end",
     "find_context",
@@ -43,6 +48,7 @@ __all__ = [
 
 _MAX_PDU: Final = 1 << 20  # bytes of a PDU that is taken; we announce less
 _MAX_QUEUED: Final = 16  # requests that a peer may send without waiting for answers
+_LOOK: Final = 0.05  # seconds between two looks whether an association is still there
 _POLL: Final = 0.0002  # seconds between two looks at the socket, five times a millisecond
 _ABORT: Final = b"\x07\0\0\0\0\4\0\0\0\0"  # by the service user (PS3.8 section 9.3.8)
 
@@ -150,13 +156,29 @@ def send_instance(
         if not association.is_established:  # nothing more will come: whoever waited would for ever
             return Dataset()
         _send(association, request, context.context_id or 0, max_pdu)
-        _, answer = association.dimse.get_msg(block=True)
+        answer = _answer(association)
     finally:
         association._reactor_checkpoint.set()
     if answer is None:
         association._handle_no_response()
         return Dataset()
     return association._check_received_status(answer)
+
+
+def _answer(association: Association) -> Any:
+    """The answer to a request; None if none comes in time, or before the association has ended.
+
+    The word that wakes a waiting thread may have been taken by the wait before: look, too.
+    """
+    provider = association.dimse
+    patience = provider.dimse_timeout
+    until = math.inf if patience is None else time.monotonic() + patience
+    while association.is_established and (left := until - time.monotonic()) > 0:
+        with suppress(queue.Empty):
+            return provider.msg_queue.get(timeout=min(_LOOK, left))[1]
+    with suppress(queue.Empty):
+        return provider.msg_queue.get_nowait()[1]
+    return None
 
 
 def _pause(association: Association) -> None:
@@ -232,13 +254,20 @@ def hang_up(association: Association) -> None:
 # --- ending -----------------------------------------------------------------------------------
 
 
+def begin_end(association: Association) -> None:
+    """Abort an association if it is still there; whoever waits for its peer goes on."""
+    wrapper = association.dul.socket
+    if wrapper is not None and wrapper.socket is not None:
+        _say_goodbye(wrapper.socket)
+    association.is_established = False
+    wake(association)
+
+
 def end(association: Association) -> None:
     """Abort an association if it is still there, close its socket, join its threads. Blocks."""
     wrapper = association.dul.socket
     connection = None if wrapper is None else wrapper.socket
-    if connection is not None:
-        _say_goodbye(connection)
-    wake(association)
+    begin_end(association)
     association.kill()
     for thread in (association.dul, association):
         if thread.is_alive():
