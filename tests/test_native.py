@@ -282,6 +282,58 @@ def test_lockstep_of_other_sizes(built: Any, wrong: dict[str, int]) -> None:
         native.lockstep(*tables(**wrong))
 
 
+def test_lockstep_of_tables_that_overlap(built: Any) -> None:
+    """Matches are written over the table of places: none of those leads out of the arena."""
+    files, header = 4, b"\x10\x00\x10\x00LO\x00\x00" + bytes(8)
+    arena = header * files
+    wide = np.frombuffer(header[:8], "<u2").astype(np.uint16)
+    ends = np.full(files, len(arena), np.int64)
+    good = bytearray(files)
+    places = np.zeros(files + 1, np.int64)
+    places[:files] = np.arange(files) * len(header)
+    # The match of a file is the place of the next one: 0, for the length there is 0.
+    given = [arena, places[:files].data, ends.data, bytes(8), bytes(8), bytes(1), bytes(1)]
+    native.lockstep(*given, wide.data, True, good, places[1:].data)
+    assert bytes(good) == b"\x01" * files
+    assert places.tolist() == [0] * (files + 1)
+
+    lengths = np.frombuffer(header[:6] + b"\xff\x7f" + bytes(8 + 48), np.uint8)
+    places[:files] = 0
+    given = [bytes(lengths), places[:files].data, np.full(files, 64, np.int64).data, *given[3:]]
+    with pytest.raises(ValueError, match="other sizes"):  # 0x7fff is out of the arena
+        native.lockstep(*given, wide.data, False, good, places[1:].data)
+
+
+@pytest.mark.parametrize("start", [2**63 - 1, 2**63 - 8, -(2**63), -1, 64, 57])
+def test_lockstep_of_tokens_that_lie_outside(built: Any, start: int) -> None:
+    """A token at a place that no file has, however far, is no match."""
+    given = tables(tokens=1, base=8)
+    given[3] = pack("<q", start)
+    given[9] = bytearray(b"\xff")
+    native.lockstep(*given)
+    assert given[9] == b"\0"
+
+
+def test_lockstep_of_lengths_without_end(built: Any) -> None:
+    """A length that no number of 64 bits can grow from is no match."""
+    given = tables(tokens=2)
+    given[4] = pack("<qq", -(2**63), -(2**63))
+    given[9] = bytearray(b"\xff")
+    native.lockstep(*given)
+    assert given[9] == b"\0"
+
+
+@pytest.mark.parametrize("table", [1, 2, 3, 4, 7, 10])
+def test_lockstep_of_tables_that_lie_askew(built: Any, table: int) -> None:
+    """Numbers at places where a processor may not read them are refused."""
+    given = tables()
+    askew = memoryview(bytearray(len(given[table]) + 1))[1:]
+    askew[:] = given[table]
+    given[table] = askew
+    with pytest.raises(ValueError, match="other sizes"):
+        native.lockstep(*given)
+
+
 # --- all of it --------------------------------------------------------------------------------
 
 OPENED = """

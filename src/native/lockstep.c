@@ -41,16 +41,20 @@ static int agrees(const Tokens *tokens, const uint8_t *arena, int64_t base, int6
                   int64_t *lengths) {
     int64_t shift = base;
     for (Py_ssize_t token = 0; token < tokens->count; token++) {
-        int64_t place = tokens->starts[token] + shift, length;
+        int64_t place, length;
         int64_t size = tokens->kinds[token] == LONG ? 12 : 8;
-        if (place < base || place > end - size || !same(tokens, token, arena + place, &length))
+        if (__builtin_add_overflow(tokens->starts[token], shift, &place) || place < base ||
+            place > end - size || !same(tokens, token, arena + place, &length))
             return 0;
-        int64_t growth = length - tokens->lengths[token];
+        int64_t growth;
+        if (__builtin_sub_overflow(length, tokens->lengths[token], &growth))
+            return 0;
         if (growth && (tokens->fixed[token] || length == UNDEFINED ||
                        (tokens->even && growth & 1 && token + 1 < tokens->count)))
             return 0;
         lengths[token] = length;
-        shift += growth;
+        if (__builtin_add_overflow(shift, growth, &shift))
+            return 0;
     }
     return 1;
 }
@@ -69,12 +73,11 @@ static int sizes_fit(const Py_buffer *all) {
            (tokens == 0 || all[FOUND].len / 8 / tokens == files);
 }
 
-static int files_fit(const Py_buffer *all) {
-    const int64_t *bases = all[BASES].buf, *ends = all[ENDS].buf;
-    for (Py_ssize_t file = 0; file < all[GOOD].len; file++)
-        if (bases[file] < 0 || bases[file] > ends[file] || ends[file] > all[ARENA].len)
-            return 0;
-    return 1;
+static int lie_right(const Py_buffer *all) {
+    uintptr_t wide = (uintptr_t)all[BASES].buf | (uintptr_t)all[ENDS].buf |
+                     (uintptr_t)all[STARTS].buf | (uintptr_t)all[LENGTHS].buf |
+                     (uintptr_t)all[FOUND].buf;
+    return wide % sizeof(int64_t) == 0 && (uintptr_t)all[WORDS].buf % sizeof(uint16_t) == 0;
 }
 
 PyObject *native_lockstep(PyObject *module, PyObject *args) {
@@ -85,16 +88,21 @@ PyObject *native_lockstep(PyObject *module, PyObject *args) {
                           &all[STARTS], &all[LENGTHS], &all[KINDS], &all[FIXED], &all[WORDS], &even,
                           &all[GOOD], &all[FOUND]))
         return NULL;
-    int fit = sizes_fit(all) && files_fit(all);
+    int fit = sizes_fit(all) && lie_right(all);
     if (fit) {
         Tokens tokens = {all[STARTS].buf, all[LENGTHS].buf, all[KINDS].buf, all[FIXED].buf,
                          all[WORDS].buf,  all[KINDS].len,   even};
         const int64_t *bases = all[BASES].buf, *ends = all[ENDS].buf;
         uint8_t *good = all[GOOD].buf;
         PyThreadState *state = let_others((size_t)all[FOUND].len);
-        for (Py_ssize_t file = 0; file < all[GOOD].len; file++)
-            good[file] = (uint8_t)agrees(&tokens, all[ARENA].buf, bases[file], ends[file],
-                                         (int64_t *)all[FOUND].buf + file * tokens.count);
+        for (Py_ssize_t file = 0; fit && file < all[GOOD].len; file++) {
+            /* Read once: whoever writes to these tables meanwhile cannot lead out of the arena. */
+            int64_t base = *(const volatile int64_t *)&bases[file];
+            int64_t end = *(const volatile int64_t *)&ends[file];
+            fit = base >= 0 && base <= end && end <= all[ARENA].len;
+            good[file] = (uint8_t)(fit && agrees(&tokens, all[ARENA].buf, base, end,
+                                         (int64_t *)all[FOUND].buf + file * tokens.count));
+        }
         no_others(state);
     }
     for (int buffer = 0; buffer < BUFFERS; buffer++)

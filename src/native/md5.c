@@ -238,8 +238,8 @@ static void let_go(Work *work) {
 /* How many pieces a list of tuples has in all; -1 with an error if it is none. */
 static Py_ssize_t counted(PyObject *items) {
     Py_ssize_t pieces = 0;
-    for (Py_ssize_t i = 0; i < PyList_Size(items); i++) {
-        PyObject *item = PyList_GetItem(items, i);
+    for (Py_ssize_t i = 0; i < PyTuple_Size(items); i++) {
+        PyObject *item = PyTuple_GetItem(items, i);
         if (item == NULL || !PyTuple_Check(item)) {
             PyErr_SetString(PyExc_TypeError, "md5: a list of tuples of buffers");
             return -1;
@@ -282,10 +282,10 @@ PyObject *native_md5(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "O", &items))
         return NULL;
     /* A copy: nobody else can make it shorter meanwhile. */
-    items = PySequence_List(items);
+    items = PySequence_Tuple(items);
     if (items == NULL)
         return NULL;
-    Py_ssize_t count = PyList_Size(items), pieces = counted(items);
+    Py_ssize_t count = PyTuple_Size(items), pieces = counted(items);
     if (pieces < 0)
         goto out;
     work.messages = calloc((size_t)count + 1, sizeof *work.messages);
@@ -296,7 +296,7 @@ PyObject *native_md5(PyObject *module, PyObject *args) {
         goto out;
     }
     for (Py_ssize_t i = 0; i < count; i++)
-        if (held(&work, PyList_GetItem(items, i), &work.messages[i]) < 0)
+        if (held(&work, PyTuple_GetItem(items, i), &work.messages[i]) < 0)
             goto out;
     PyThreadState *state = let_others((size_t)work.bytes);
     digest_all(work.messages, (size_t)count, digests);

@@ -10,8 +10,8 @@
 
 #include <stdint.h>
 
-/* One function for processors with AVX2, one for all others, of the same lines: chosen when the
-   module is loaded. */
+/* One function for processors with AVX2, one for all others, of the same lines: chosen by each
+   call. */
 #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
 #define SERIESIO_X86 1
 #define SERIESIO_AVX2 __attribute__((target("avx2")))

@@ -5,12 +5,13 @@
 #include "native.h"
 
 #ifndef _WIN32
-#define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+_Static_assert(sizeof(off_t) >= 8, "files of more than 2 GB");
 
 typedef struct {
     PyObject *path; /* bytes, or NULL: a file that is open already */
@@ -104,14 +105,14 @@ static int taken(PyObject *item, Span *span, int cells) {
 }
 
 static Span *spans_of(PyObject *items, Py_ssize_t *count, int cells) {
-    *count = PyList_Size(items); /* a copy of the caller's: nobody else can make it shorter */
+    *count = PyTuple_Size(items); /* a copy of the caller's: nobody else can make it shorter */
     Span *spans = calloc((size_t)*count + 1, sizeof *spans);
     if (spans == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
     for (Py_ssize_t i = 0; i < *count; i++)
-        if (taken(PyList_GetItem(items, i), &spans[i], cells) < 0) {
+        if (taken(PyTuple_GetItem(items, i), &spans[i], cells) < 0) {
             let_go(spans, *count);
             return NULL;
         }
@@ -132,7 +133,7 @@ static PyObject *told(const Span *spans, Py_ssize_t count, int cells) {
 }
 
 static PyObject *read_all(PyObject *sequence, int cells, int is_signed) {
-    PyObject *list = NULL, *items = PySequence_List(sequence);
+    PyObject *list = NULL, *items = PySequence_Tuple(sequence);
     Py_ssize_t count = 0;
     Span *spans = items ? spans_of(items, &count, cells) : NULL;
     if (spans) {
