@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -130,6 +131,89 @@ async def test_cancelled() -> None:
     assert begun
     assert sorted(begun) == sorted(ended)
     assert len(begun) <= 4
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_cancelled_by_its_task(times: int) -> None:
+    """asyncio's own cancelling waits, too, however often: what the thread uses is its own."""
+    begun, gate = anyio.Event(), threading.Event()
+    ended: list[int] = []
+
+    def work() -> None:
+        anyio.from_thread.run_sync(begun.set)
+        assert gate.wait(10)
+        ended.append(1)
+
+    workers = Workers(1)
+    task = asyncio.ensure_future(workers.run(work))
+    await begun.wait()
+    for _ in range(times):
+        task.cancel()
+        await anyio.sleep(0.02)
+        assert not task.done()
+    waiting = asyncio.ensure_future(workers.run(ended.append, 2))
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended[:1] == [1]
+    await waiting
+
+
+async def test_cancelled_by_its_task_and_a_scope() -> None:
+    """A scope that is cancelled while a cancelled task waits does not keep the loop busy."""
+    begun, gate = anyio.Event(), threading.Event()
+
+    def work() -> None:
+        anyio.from_thread.run_sync(begun.set)
+        assert gate.wait(10)
+
+    async def host() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(Workers(2).run, work)
+            group.start_soon(anyio.sleep, 10)
+
+    task = asyncio.ensure_future(host())
+    await begun.wait()
+    task.cancel()
+    await anyio.sleep(0.05)
+    before = time.process_time()
+    await anyio.sleep(0.2)
+    assert time.process_time() - before < 0.1
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_before_it_began() -> None:
+    """What waits for a thread when its task is cancelled never begins."""
+    gate = threading.Event()
+    ended: list[int] = []
+    workers = Workers(1)
+    first = asyncio.ensure_future(workers.run(gate.wait, 10))
+    await anyio.wait_all_tasks_blocked()
+    second = asyncio.ensure_future(workers.run(ended.append, 2))
+    await anyio.sleep(0.01)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    gate.set()
+    assert await first
+    assert await workers.run(len, ended) == 0
+
+
+async def test_a_timeout_of_asyncio_is_one() -> None:
+    """What ``asyncio.timeout`` cancels ends as TimeoutError, after its thread."""
+    ended: list[int] = []
+
+    def work() -> None:
+        time.sleep(0.05)
+        ended.append(1)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await Workers(1).run(work)
+    assert ended == [1]
 
 
 async def test_waiting_for_a_turn_takes_no_thread() -> None:

@@ -1,21 +1,24 @@
 """Bounded worker threads: one hop for many pieces of work.
 
 Work runs in anyio's worker threads, at most as many at a time as the limiter has tokens. A
-cancelled call waits for the pieces that run (they are short) and starts no further ones.
+cancelled call, whether by anyio's scope or asyncio's task, waits for the pieces that run (they are
+short) and starts no further ones: memory and files that they use may be given back then.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
+
+from .endings import ended
 
 __all__ = ["Workers", "alone", "default_threads", "shares"]
 
@@ -91,6 +94,38 @@ def _whose_turn() -> anyio.Lock:
         return lock
 
 
+class _Call(Generic[R]):
+    """A call in a thread, and whether it still runs; asyncio's cancelling would not wait for it."""
+
+    def __init__(self, function: Callable[..., R], args: tuple[object, ...]) -> None:
+        self._function, self._args = function, args
+        self._lock = threading.Lock()
+        self._running = self._dropped = False
+        self._over: asyncio.Future[None] | None = None
+
+    def __call__(self) -> R | None:
+        with self._lock:
+            if self._dropped:
+                return None
+            self._running = True
+        try:
+            return self._function(*self._args)
+        finally:
+            with self._lock:
+                self._running = False
+            if (over := self._over) is not None:
+                over.get_loop().call_soon_threadsafe(over.set_result, None)
+
+    async def drop(self) -> None:
+        """Begin it no more; if it runs, wait until it is over, whatever is cancelled meanwhile."""
+        with self._lock:
+            self._dropped = True
+            if not self._running:
+                return
+            self._over = over = asyncio.get_running_loop().create_future()
+        await ended(over)
+
+
 class Workers:
     """A limit on threads, and the ways to use them.
 
@@ -112,7 +147,12 @@ class Workers:
 
     async def run(self, function: Callable[..., R], *args: object) -> R:
         """Run one blocking function in a worker thread."""
-        return await anyio.to_thread.run_sync(partial(function, *args), limiter=self.limiter)
+        call = _Call(function, args)
+        try:
+            return cast("R", await anyio.to_thread.run_sync(call, limiter=self.limiter))
+        except asyncio.CancelledError:
+            await call.drop()
+            raise
 
     async def run_alone(self, function: Callable[..., R], *args: object) -> R:
         """Run a function that is mostly Python in a worker thread, one of its kind at a time."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from seriesio import Client
 from seriesio.blob import ReceivedBlob, read_all
@@ -30,7 +31,7 @@ from seriesio.location import parse_location
 from seriesio.offload import Workers
 from seriesio.protocols import Catalogue, Sink, Source
 from seriesio.testing import XnatFaults, XnatServer
-from seriesio.transports import _xnat_find
+from seriesio.transports import _xnat_find, _xnat_read
 from seriesio.transports._xnat_listing import Resource, resources_of
 from seriesio.transports._xnat_read import _fed, chosen_way
 from seriesio.transports._xnat_receive import Arrivals, CatalogFile, Receiving, held_against
@@ -459,18 +460,62 @@ async def test_left_in_the_middle(server: XnatServer, opened: Opener) -> None:
         assert server.open_sessions == 0
 
 
+@asynccontextmanager
+async def _scope(seconds: float) -> AsyncIterator[None]:
+    with anyio.fail_after(seconds):
+        yield
+
+
+@pytest.mark.parametrize("within", [_scope, asyncio.timeout])
 @pytest.mark.parametrize("via", ["zip", "files"])
-async def test_cancelled_anywhere(server: XnatServer, opened: Opener, via: str) -> None:
-    """Cancelled at whatever moment: no session, task or socket is left."""
+async def test_cancelled_anywhere(
+    server: XnatServer, opened: Opener, via: str, within: Callable[[float], Any]
+) -> None:
+    """Cancelled at whatever moment, in whatever way: no session, task or socket is left."""
     done = False
     for hops in range(0, 300, 12):
-        with anyio.CancelScope() as scope:
-            scope.deadline = anyio.current_time() + hops / 2000
-            await contents(opened("/P/S%201/E/4", via=via))
-            done = True
+        with suppress(TimeoutError):
+            async with within(hops / 2000):
+                await contents(opened("/P/S%201/E/4", via=via))
+                done = True
         assert server.open_sessions == 0
         if done:
             return
+
+
+async def test_cancelled_while_a_thread_unpacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio's own cancelling waits for the thread that unpacks, and ends as what it is."""
+    unpacking, going = anyio.Event(), threading.Event()
+    real, made = _xnat_read._buffers, 0
+
+    def slow(expected: int) -> Generator[memoryview, None, None]:
+        nonlocal made
+        made += 1
+        return pausing(expected) if made == 1 else real(expected)  # the first is for unpacking
+
+    def pausing(expected: int) -> Generator[memoryview, None, None]:
+        for slab in real(expected):
+            from_thread.run_sync(unpacking.set)
+            assert going.wait(10)
+            yield slab
+
+    monkeypatch.setattr(_xnat_read, "_buffers", slow)
+    server = XnatServer(users=dict([AUTH]), deflate=True)
+    server.add_scan("P", "S", "E", "4", FILES)
+    with server.serve() as url:
+        location = parse_location(url.replace("http", "xnat+http", 1) + "/P/S/E/4")
+        transport = XnatTransport(location, Workers(), auth=AUTH, via="zip")
+        task = asyncio.ensure_future(contents(transport))
+        with anyio.fail_after(5):
+            await unpacking.wait()
+        for _ in range(2):
+            task.cancel()
+            await anyio.sleep(0.02)
+            assert not task.done()
+        going.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert server.open_sessions == 0
 
 
 async def test_one_session_for_many_calls(server: XnatServer) -> None:

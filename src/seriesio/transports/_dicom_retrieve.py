@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from ..endings import ended
 from ..errors import AssociationError, SeriesIOError, StatusError, UnsupportedByPeerError
 from ._dicom_association import Association
 from ._dicom_bridge import Bridge
@@ -92,7 +93,8 @@ class Retrieval:
             await work
         finally:
             bridge.close()
-            await _ended(work)
+            work.cancel()
+            await ended(work)
 
     async def _work(self, intake: Intake) -> None:
         async with deadline(self.peer, self.spent):
@@ -279,14 +281,3 @@ def _refusal(error: AssociationError) -> AssociationError:
     if for_now(error):
         return error
     raise error
-
-
-async def _ended(work: asyncio.Task[None] | asyncio.Future[None]) -> None:
-    """Cancel what may still be under way, and wait until it has ended."""
-    if work.done():
-        return
-    work.cancel()
-    with anyio.CancelScope(shield=True):
-        await asyncio.wait([work])
-    if not work.cancelled():
-        work.exception()

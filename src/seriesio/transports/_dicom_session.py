@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from ..endings import to_the_end
 from ..errors import AssociationError
 from ._dicom_association import Association
 
@@ -117,16 +117,10 @@ async def use(
 async def _to_the_end(association: Association, session: Callable[[Association], R]) -> R:
     # A thread of its own: it waits for the peer, and others have to compute meanwhile.
     run = partial(_closed_after, association, session)
-    task = asyncio.ensure_future(anyio.to_thread.run_sync(run, limiter=anyio.CapacityLimiter(1)))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        association.abort()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # that of the abort, or nobody waits for it any more
-        raise
+    return await to_the_end(
+        anyio.to_thread.run_sync(run, limiter=anyio.CapacityLimiter(1)),
+        given_up=lambda _: association.abort(),
+    )
 
 
 def _closed_after(association: Association, session: Callable[[Association], R]) -> R:

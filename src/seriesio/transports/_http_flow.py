@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeVar, cast
 
-import anyio
+from ..endings import ended
 
 __all__ = ["flowing"]
 
@@ -39,7 +39,4 @@ async def flowing(
     finally:
         if not task.done():
             task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # told already, or nobody asks any more
+        await ended(task)

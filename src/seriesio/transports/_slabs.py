@@ -45,7 +45,9 @@ class Slabs:
     def endless(self, expected: int | None = None) -> Generator[memoryview, None, None]:
         """One after the other; nobody has a view of it, and it holds whatever it held before.
 
-        Of those that are free no more are kept than will be taken.
+        Of those that are free no more are kept than will be taken: by all who take from these
+        slabs. What one of them foresaw and has not taken no longer counts once its generator is
+        closed, so whoever made it closes it, with no thread in it.
 
         Args:
             expected: about how many bytes will be wanted; None: any number.

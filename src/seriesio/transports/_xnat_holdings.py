@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from ..endings import to_the_end
 from ..errors import SeriesIOError, TransportError
 from ._xnat_find import Finder
 
@@ -92,7 +93,10 @@ class Holdings:
         Raises:
             TransportError: not all of it could be deleted; what is left stands beside the new.
         """
-        with anyio.move_on_after(_UNDO, shield=True):
+        await to_the_end(self._replace(target))
+
+    async def _replace(self, target: Target) -> None:
+        with anyio.move_on_after(_UNDO):
             for name in sorted(target.old):
                 try:
                     await self.delete(target.file(name))
@@ -143,11 +147,15 @@ async def patiently(look: Callable[[], Awaitable[list[str]]]) -> list[str]:
 
 async def taken_back(undo: Callable[[], Awaitable[list[str]]], error: BaseException) -> None:
     """Undo, cancelled or not; what is left on the server is told with the error."""
-    with anyio.move_on_after(_UNDO, shield=True):
-        for told in await undo():
-            error.add_note(told)
-        return
-    error.add_note("the server did not let us remove what we had begun in time")
+
+    async def take_back() -> None:
+        with anyio.move_on_after(_UNDO):
+            for told in await undo():
+                error.add_note(told)
+            return
+        error.add_note("the server did not let us remove what we had begun in time")
+
+    await to_the_end(take_back())
 
 
 async def tried(call: Callable[[], Awaitable[None]], what: str) -> list[str]:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import anyio
 
+from ..endings import to_the_end
 from ..errors import LocationError, TransportError
 from ._http_client import HttpClient, HttpError, words
 from ._http_retry import AGAIN, Retry, retry_after
@@ -86,17 +87,7 @@ class Login:
 
     async def _known_in_the_end(self) -> None:
         """Log in; cancelled, wait a moment more: a session that we do not know of would stay."""
-        task = asyncio.ensure_future(self._log_in())
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task], timeout=_FAREWELL)
-                task.cancel()
-                await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()
-            raise
+        await to_the_end(self._log_in(), _not_for_long)
 
     async def _log_in(self) -> None:
         await self.log_out()
@@ -192,3 +183,9 @@ async def wait(retry: Retry, failed: int, error: HttpError, luck: float) -> None
     if delay is None:
         raise error
     await anyio.sleep(delay)
+
+
+def _not_for_long(task: asyncio.Task[None]) -> None:
+    """Let a task go on for a moment only, now that nobody waits for what it does."""
+    late = asyncio.get_running_loop().call_later(_FAREWELL, task.cancel)
+    task.add_done_callback(lambda _: late.cancel())

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from ..endings import to_the_end
 from ._http_client import Body, HttpClient, HttpError, Reply
 from ._http_retry import AGAIN, Retry, retry_after
 from ._xnat_answers import (
@@ -74,12 +75,14 @@ class XnatSession:
         await self._login.renewed(0)
 
     async def aclose(self) -> None:
-        """Log out and close the connections."""
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._login.log_out()
-            finally:
-                await self._http.aclose()
+        """Log out and close the connections, also when cancelled."""
+        await to_the_end(self._leave())
+
+    async def _leave(self) -> None:
+        try:
+            await self._login.log_out()
+        finally:
+            await self._http.aclose()
 
     # --- requests -----------------------------------------------------------------------------
 

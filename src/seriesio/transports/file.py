@@ -6,11 +6,10 @@ files are looked at and written through aiofiles.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 import aiofiles
@@ -18,6 +17,7 @@ import anyio
 
 from ..blob import Blob, FileBlob
 from ..blob_pieces import batches, pieces_of
+from ..endings import to_the_end
 from ..errors import LocationError, NotFoundError, TransportError
 from ..protocols import Entry, Receipt
 from ._file_tree import entries, mapped, tree
@@ -155,20 +155,7 @@ class FileTransport:
                 finally:
                     await self._workers.run(pieces.close)
 
-        await _to_the_end(fill, given_up)
-
-
-async def _to_the_end(work: Callable[[], Awaitable[None]], given_up: list[bool]) -> None:
-    """Do work that has to close what it opens; a cancellation waits for that."""
-    task = asyncio.ensure_future(work())
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        given_up.append(True)
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([task])
-        task.exception()  # it has failed for the same reason, or not at all
-        raise
+        await to_the_end(fill(), lambda _: given_up.append(True))  # it closes what it opens
 
 
 def _found(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
