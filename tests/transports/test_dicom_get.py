@@ -31,6 +31,8 @@ from seriesio.offload import Workers
 from seriesio.testing import DicomArchive, Faults, Phantom, phantom
 from seriesio.transports.dicom import DicomTransport, Timeouts
 
+from ..cancelling import WAYS, Within
+
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 PATIENT = Timeouts(release=0.3)
@@ -385,14 +387,15 @@ async def test_left_early(archive: DicomArchive) -> None:
     await gone(archive)
 
 
-async def test_cancelled_anywhere(archive: DicomArchive) -> None:
+@pytest.mark.parametrize("within", WAYS)
+async def test_cancelled_anywhere(archive: DicomArchive, within: Within) -> None:
     """Cancelled at whatever time, with whatever fault: no association, no socket is left."""
     dice = random.Random(5)
     faults = [Faults(), Faults(abort_after=4), Faults(max_pdu=99), Faults(wrong_uids=3)]
     async with Client() as client:
         for _ in range(40):
             archive.faults = dice.choice(faults)
-            with anyio.move_on_after(dice.random() * 0.06):
+            async with within(dice.random() * 0.06):
                 try:
                     await client.open(archive.url + path(made()))
                 except SeriesIOError:

@@ -32,6 +32,8 @@ from seriesio.transports._dicom_association import Association, Peer
 from seriesio.transports._dicom_inbound import Destination, destination_of
 from seriesio.transports.dicom import DicomTransport, Timeouts
 
+from ..cancelling import WAYS, Within
+
 EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
 PATIENT = Timeouts(release=0.3)
 QUICK = Timeouts(connect=2, association=1, answer=0.7, idle=0.7, release=0.3)
@@ -259,10 +261,11 @@ def test_tls_where_none_is_due() -> None:
                 association.accept(near, lambda _: {})
 
 
-async def test_cancelled(archive: DicomArchive, port: int) -> None:
+@pytest.mark.parametrize("within", WAYS)
+async def test_cancelled(archive: DicomArchive, port: int, within: Within) -> None:
     """Cancelled at whatever time: the port is free again, no association is left."""
     for wait in range(0, 60, 3):
-        with anyio.move_on_after(wait / 1000):
+        async with within(wait / 1000):
             await read(transport(archive, ("MOVE", port)))
     socket.create_server(("127.0.0.1", port)).close()
 

@@ -75,6 +75,9 @@ class TestXnat(TransportContract):
     async def test_cancelled_anywhere(self, place: Place) -> None:
         """Held by the tests of writing."""
 
+    async def test_cancelled_anywhere_by_its_task(self, place: Place) -> None:
+        """Held by the tests of writing."""
+
 
 async def _blobs(files: dict[str, bytes], pause: float) -> AsyncIterator[Blob]:
     for name, data in files.items():

@@ -8,8 +8,8 @@ import io
 import os
 import threading
 import zipfile
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -37,6 +37,8 @@ from seriesio.transports._xnat_read import _fed, chosen_way
 from seriesio.transports._xnat_receive import Arrivals, CatalogFile, Receiving, held_against
 from seriesio.transports._xnat_unzip import Unzip
 from seriesio.transports.xnat import XnatTransport
+
+from ..cancelling import WAYS, Within
 
 AUTH = ("user", "pass word")
 FILES = {f"IM{n:05}.dcm": os.urandom(2000 + n) for n in range(12)}
@@ -460,24 +462,17 @@ async def test_left_in_the_middle(server: XnatServer, opened: Opener) -> None:
         assert server.open_sessions == 0
 
 
-@asynccontextmanager
-async def _scope(seconds: float) -> AsyncIterator[None]:
-    with anyio.fail_after(seconds):
-        yield
-
-
-@pytest.mark.parametrize("within", [_scope, asyncio.timeout])
+@pytest.mark.parametrize("within", WAYS)
 @pytest.mark.parametrize("via", ["zip", "files"])
 async def test_cancelled_anywhere(
-    server: XnatServer, opened: Opener, via: str, within: Callable[[float], Any]
+    server: XnatServer, opened: Opener, via: str, within: Within
 ) -> None:
     """Cancelled at whatever moment, in whatever way: no session, task or socket is left."""
     done = False
     for hops in range(0, 300, 12):
-        with suppress(TimeoutError):
-            async with within(hops / 2000):
-                await contents(opened("/P/S%201/E/4", via=via))
-                done = True
+        async with within(hops / 2000):
+            await contents(opened("/P/S%201/E/4", via=via))
+            done = True
         assert server.open_sessions == 0
         if done:
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
-import anyio
 import httpx
 import pytest
 
@@ -15,6 +14,8 @@ from seriesio.location import parse_location
 from seriesio.offload import Workers
 from seriesio.testing import XnatFaults, XnatServer, phantom
 from seriesio.transports.xnat import XnatTransport
+
+from ..cancelling import WAYS, Within
 
 AUTH = ("user", "secret")
 URL = "xnat://xnat.test/P/S/E"
@@ -74,11 +75,16 @@ def held(server: XnatServer) -> dict[str, dict[str, bytes]]:
 # --- cancelled --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("within", WAYS)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("via", ["zip", "files"])
 @pytest.mark.parametrize("overwrite", [False, True])
 async def test_cancelled_at_every_request(
-    server: XnatServer, via: str, overwrite: bool, when: Literal["before", "after"]
+    server: XnatServer,
+    via: str,
+    overwrite: bool,
+    when: Literal["before", "after"],
+    within: Within,
 ) -> None:
     """Before or after the answer to each: all new files are there and no others, or all old."""
     if overwrite:
@@ -86,15 +92,14 @@ async def test_cancelled_at_every_request(
     before = held(server)
     for moment in range(40):
         left = moment
-        scope = anyio.CancelScope()
+        async with within(60) as cancel:
 
-        def tick(request: httpx.Request, scope: anyio.CancelScope = scope) -> None:
-            nonlocal left
-            left -= 1
-            if left == -1:
-                scope.cancel()
+            def tick(request: httpx.Request, cancel: Callable[[], None] = cancel) -> None:
+                nonlocal left
+                left -= 1
+                if left == -1:
+                    cancel()
 
-        with scope:
             http = Watched(server, **{when: tick})
             await write(server, overwrite=overwrite, via=via, http=http)
         assert server.open_sessions == 0

@@ -30,6 +30,8 @@ from seriesio.offload import Workers
 from seriesio.testing import XnatFaults, XnatServer, phantom
 from seriesio.transports.xnat import XnatTransport
 
+from ..cancelling import WAYS, Within
+
 AUTH = ("user", "pass word")
 E = "/P/S 1/E"
 Opener = Callable[..., XnatTransport]
@@ -356,13 +358,15 @@ async def test_what_could_not_be_removed(
     assert "could not be removed" in "".join(getattr(error, "__notes__", []))
 
 
+@pytest.mark.parametrize("within", WAYS)
 @pytest.mark.parametrize("via", ["zip", "files"])
-async def test_cancelled_anywhere(server: XnatServer, opened: Opener, via: str) -> None:
+async def test_cancelled_anywhere(
+    server: XnatServer, opened: Opener, via: str, within: Within
+) -> None:
     """Cancelled at whatever moment: the scan is whole, or it is not there."""
     for step in range(0, 150, 10):
         done = False
-        with anyio.CancelScope() as scope:
-            scope.deadline = anyio.current_time() + step / 500
+        async with within(step / 500):
             await opened(f"{E}/{step}", via=via).write(given(FILES))
             done = True
         assert server.open_sessions == 0

@@ -12,7 +12,9 @@ Needs pytest with anyio's plugin.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -208,28 +210,42 @@ class TransportContract:
         assert place.traces() == before
 
     async def test_cancelled_anywhere(self, place: Place) -> None:
-        """Cancelled at whatever await: nothing is left, or all is there."""
+        """Cancelled at whatever await, by anyio's scope: nothing is left, or all is there."""
+        await self.cancelled_anywhere(place, by_task=False)
+
+    async def test_cancelled_anywhere_by_its_task(self, place: Place) -> None:
+        """The same by asyncio's task, as by its timeouts: threads are waited for, too."""
+        await self.cancelled_anywhere(place, by_task=True)
+
+    async def cancelled_anywhere(self, place: Place, *, by_task: bool) -> None:
+        """Write, cancelled a little later each time, until it is done before."""
         await stored(place, {"old": b"old"})
         before = place.traces()
         for hops in range(_HOPS):
-            if await self.cancelled_after(place, hops):
+            if await self.cancelled_after(place, hops, by_task=by_task):
                 assert place.contents() == {**FILES, "old": b"old"}
                 return
             assert place.traces() == before, hops
 
-    async def cancelled_after(self, place: Place, hops: int) -> bool:
+    async def cancelled_after(self, place: Place, hops: int, *, by_task: bool) -> bool:
         """Write, cancelled after a number of turns of the loop; True if it was done before."""
         done = False
+        scope = anyio.CancelScope()
 
         async def write() -> None:
             nonlocal done
-            await stored(place, FILES)
-            done = True
+            with scope:
+                await stored(place, FILES)
+                done = True
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(write)
-            for _ in range(hops):
-                # Threads take their time: hop by hop means waiting for them, too.
-                await anyio.sleep(0.0005)
-            group.cancel_scope.cancel()
+        writing = asyncio.ensure_future(write())
+        for _ in range(hops):
+            # Threads take their time: hop by hop means waiting for them, too.
+            await anyio.sleep(0.0005)
+        if by_task:
+            writing.cancel()
+        else:
+            scope.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
         return done or len(place.contents()) > 1
