@@ -106,8 +106,11 @@ def corpus() -> Path:
 def tool() -> Callable[[str], str]:
     """``tool("dcmdump")`` is the path of an installed program."""
 
-    own = os.path.dirname(sys.executable)  # here pynetdicom has programs of the same names
-    places = [place for place in os.get_exec_path() if place != own]
+    def is_pythons(place: str) -> bool:
+        """In a virtual environment pynetdicom has programs of the same names as DCMTK's."""
+        return os.path.exists(os.path.join(os.path.dirname(place), "pyvenv.cfg"))
+
+    places = [place for place in os.get_exec_path() if not is_pythons(place)]
 
     def find(name: str) -> str:
         found = shutil.which(name, path=os.pathsep.join(places))

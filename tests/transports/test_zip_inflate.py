@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,10 +11,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from seriesio import inflate, native
+from seriesio import Series, inflate, native
 from seriesio.blob import MemoryBlob, read_all
+from seriesio.errors import SeriesIOError
+from seriesio.testing import phantom
 from seriesio.transports._zip_archive import open_archive
 from seriesio.transports._zip_pack import pack
 from seriesio.transports._zip_readers import ZipBlob
@@ -87,6 +91,29 @@ def test_members_whatever_library(library: Any, tmp_path: Path) -> None:
         assert view[:40_000] == DATA[offset : offset + 40_000]
     assert reader.readinto(view, 100_000) == len(DATA) - 100_000
     reader.close()
+
+
+@pytest.mark.parametrize("size", [24, 200])
+@pytest.mark.parametrize("bits", [12, 16])
+async def test_opened_whatever_library(library: Any, tmp_path: Path, size: int, bits: int) -> None:
+    """A series opens to the same voxels; a damaged member is named, wherever the damage is."""
+    made = phantom((12, size, size + 7), bits_stored=bits, intercept=-1024, modality="CT")
+    zipped = tmp_path / "a.zip"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, file in made.files().items():
+            archive.writestr(name, file)
+    np.testing.assert_array_equal((await Series.open(zipped)).array, made.array)
+
+    with zipfile.ZipFile(zipped) as archive:
+        member = archive.infolist()[5]
+    good = zipped.read_bytes()
+    begin = member.header_offset + 30 + len(member.filename)
+    for place in range(1, member.compress_size, member.compress_size // 9):
+        bad = bytearray(good)
+        bad[begin + place] ^= 0x55
+        zipped.write_bytes(bad)
+        with pytest.raises(SeriesIOError, match=re.escape(member.filename)):
+            await Series.open(zipped)
 
 
 def test_damage_whatever_library(library: Any) -> None:
