@@ -36,6 +36,14 @@ static int same(const Tokens *tokens, Py_ssize_t token, const uint8_t *at, int64
     return 1;
 }
 
+/* The sum; 0: it has more than 64 bits. */
+static int added(int64_t a, int64_t b, int64_t *sum) {
+    if (b < 0 ? a < INT64_MIN - b : a > INT64_MAX - b)
+        return 0;
+    *sum = a + b;
+    return 1;
+}
+
 /* True if all headers agree in a file but for lengths that may differ; what these are. */
 static int agrees(const Tokens *tokens, const uint8_t *arena, int64_t base, int64_t end,
                   int64_t *lengths) {
@@ -43,17 +51,17 @@ static int agrees(const Tokens *tokens, const uint8_t *arena, int64_t base, int6
     for (Py_ssize_t token = 0; token < tokens->count; token++) {
         int64_t place, length;
         int64_t size = tokens->kinds[token] == LONG ? 12 : 8;
-        if (__builtin_add_overflow(tokens->starts[token], shift, &place) || place < base ||
-            place > end - size || !same(tokens, token, arena + place, &length))
+        if (!added(tokens->starts[token], shift, &place) || place < base || place > end - size ||
+            !same(tokens, token, arena + place, &length))
             return 0;
-        int64_t growth;
-        if (__builtin_sub_overflow(length, tokens->lengths[token], &growth))
+        if (tokens->lengths[token] < -UNDEFINED)
             return 0;
+        int64_t growth = length - tokens->lengths[token];
         if (growth && (tokens->fixed[token] || length == UNDEFINED ||
                        (tokens->even && growth & 1 && token + 1 < tokens->count)))
             return 0;
         lengths[token] = length;
-        if (__builtin_add_overflow(shift, growth, &shift))
+        if (!added(shift, growth, &shift))
             return 0;
     }
     return 1;
