@@ -118,7 +118,11 @@ class StoredReader(_Reader, SpanReader):
         self._crc = 0
 
     def span(self, view: memoryview, offset: int) -> Span | None:
-        """As in :class:`~seriesio.blob_spans.SpanReader`; what has a gap before it, it reads."""
+        """As in :class:`~seriesio.blob_spans.SpanReader`, from where the CRC stands.
+
+        What lies behind a gap it has to read itself, and so it does with pixels whose first bytes
+        came with the header.
+        """
         if not self._open or offset != self._summed or native.crc32 is None:
             return None
         return self._fd, self._start + offset, view, self._crc
