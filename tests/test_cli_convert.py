@@ -143,14 +143,15 @@ def test_a_header_does_not_steer_the_terminal(
     assert not {"\x1b", "\x07"} & set(run(capsys, "dump", folder))
 
 
-def test_a_reader_that_has_seen_enough(source: Path) -> None:
-    """``| head -1``: no complaint about the pipe."""
-    command = [sys.executable, "-c", "import sys; from seriesio.cli import main; sys.exit(main())"]
+@pytest.mark.parametrize("command", ["dump", "info"])
+def test_a_reader_that_has_seen_enough(source: Path, command: str) -> None:
+    """``| head -1``: no complaint about the pipe, however little is printed."""
+    main = [sys.executable, "-c", "import sys; from seriesio.cli import main; sys.exit(main())"]
     read, write = os.pipe()
     os.close(read)
     try:
         done = subprocess.run(
-            [*command, "dump", str(source)], stdout=write, stderr=subprocess.PIPE, timeout=60
+            [*main, command, str(source)], stdout=write, stderr=subprocess.PIPE, timeout=60
         )
     finally:
         os.close(write)

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         code: int = args.command(args, make_console())
+        sys.stdout.flush()  # or the interpreter would find out, on its way out
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

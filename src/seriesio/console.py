@@ -66,9 +66,14 @@ def make_console() -> Console:
         raise MissingDependencyError(
             'the command line needs rich: pip install "seriesio[cli]"'
         ) from error
+
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # what is being handled; rich would end the process
+
     plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-    console = Console(**plain)
-    return console if console.is_terminal else Console(**plain, width=_PLAIN_WIDTH)
+    console = Ours(**plain)
+    return console if console.is_terminal else Ours(**plain, width=_PLAIN_WIDTH)
 
 
 def printable(text: str) -> str:
