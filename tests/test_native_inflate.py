@@ -337,3 +337,6 @@ def test_what_is_wrong(bits: list[tuple[int, int]], wrong: str, behind: bytes) -
     stream: Any = native.inflater()
     with pytest.raises(ValueError, match=f"does not inflate: .*{wrong}"):
         stream.into(packed + bytes(4), memoryview(bytearray(1000)))
+    assert not stream.eof
+    with pytest.raises(ValueError, match="damaged before"):  # whatever comes
+        stream.into(b"\xff" * 900, memoryview(bytearray(1000)))

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { HEAD, STORED_SIZE, STORED, COUNTS, PRECODE, LENGTHS, CODES, MATCH, ENDED };
+enum { HEAD, STORED_SIZE, STORED, COUNTS, PRECODE, LENGTHS, CODES, MATCH, ENDED, BROKEN };
 
 /* An entry of a table. Bits 0 to 5: how many bits it takes, extra bits included.
    A literal: bit 31; one more: bit 30; the literals in bits 8 to 15 and 16 to 23; how many bits the
@@ -602,9 +602,13 @@ const char *inflate_on(Inflate *self, const uint8_t **in, const uint8_t *in_end,
                        uint8_t *out_end) {
     const uint8_t *begin = *out;
     const char *wrong = NULL;
+    if (self->stage == BROKEN)
+        return "damaged before";
     while (step(self, in, in_end, begin, out, out_end, &wrong))
         continue;
-    if (!inflate_ended(self) && !wrong)
+    if (wrong)
+        self->stage = BROKEN; /* its tables may be anything */
+    else if (!inflate_ended(self))
         remember(self, begin, *out);
     return wrong;
 }

@@ -31,7 +31,7 @@ typedef struct {
 void inflate_begin(Inflate *self);
 
 /* Go on: from *in up to its end, to *out up to its end; both are moved. Bytes of the room behind
-   *out may be written over. NULL, or what is wrong with the stream. */
+   *out may be written over. NULL, or what is wrong with the stream, which is at its end then. */
 const char *inflate_on(Inflate *self, const uint8_t **in, const uint8_t *in_end, uint8_t **out,
                        uint8_t *out_end);
 
