@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+import time
 import zlib
 from itertools import groupby
 from typing import Any, Final
@@ -301,6 +303,52 @@ class Maker:
                 self.made += 1
         if literals[256]:
             bits.code(of_literals[256], literals[256])
+
+
+def test_many_empty_blocks() -> None:
+    """Blocks that hold nothing take no longer than what is read, and hold nobody up."""
+    empty = Bits()
+    for _ in range(4):
+        empty.put(0b0000000010, 10)
+    packed = empty.bytes() * 2_000_000
+    turns, begin, done = 0, threading.Event(), False
+
+    def others() -> None:
+        nonlocal turns
+        begin.set()
+        while not done:
+            turns += 1
+            time.sleep(0)
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    begin.wait(5)
+    before, start = turns, time.thread_time()
+    stream: Any = native.inflater()
+    assert stream.into(packed, memoryview(bytearray(1))) == (len(packed), 0)
+    ours = time.thread_time() - start
+    during = turns - before
+    done = True
+    thread.join()
+    assert during > 5
+    start = time.thread_time()
+    zlib.decompressobj(-15).decompress(packed)
+    assert ours < 20 * (time.thread_time() - start)  # 120 times, with tables built for each
+
+
+def test_fixed_codes_between_others() -> None:
+    """Tables of fixed codes are used again, and not those of what came between."""
+    luck = random.Random(3)
+    packed = expected = b""
+    for number in range(12):
+        data = data_of(luck, 500)
+        strategy = zlib.Z_FIXED if number % 3 else zlib.Z_DEFAULT_STRATEGY
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8, strategy)
+        packed += packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+        expected += data
+    packed += b"\x03\x00"  # the last block, fixed and empty
+    assert inflated(packed, 90, 70, luck) == (expected, True, len(packed))
+    assert agree(packed, luck)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -163,6 +163,9 @@ static void pair_up(uint32_t *table) {
 }
 
 static void fixed_tables(Inflate *self) {
+    if (self->fixed) /* blocks may be empty, and many */
+        return;
+    self->fixed = 1;
     memset(self->sizes, 8, 144);
     memset(self->sizes + 144, 9, 112);
     memset(self->sizes + 256, 7, 24);
@@ -457,7 +460,7 @@ static const char *read_counts(Inflate *self) {
     self->literals = 257 + take(self, 5);
     self->distances = 1 + take(self, 5);
     self->lengths = 4 + take(self, 4);
-    self->known = 0;
+    self->known = self->fixed = 0;
     memset(self->sizes, 0, sizeof self->sizes);
     self->stage = PRECODE;
     return self->literals > 286 || self->distances > 30 ? "too many length or distance symbols"
@@ -585,6 +588,8 @@ static int step(Inflate *self, const uint8_t **in, const uint8_t *in_end, const 
 /* Keep the last bytes, for matches of calls to come. */
 static void remember(Inflate *self, const uint8_t *begin, const uint8_t *end) {
     size_t made = (size_t)(end - begin);
+    if (!made)
+        return;
     uint8_t *window_end = self->window + INFLATE_WINDOW;
     if (made >= INFLATE_WINDOW) {
         memcpy(self->window, end - INFLATE_WINDOW, INFLATE_WINDOW);
@@ -593,8 +598,7 @@ static void remember(Inflate *self, const uint8_t *begin, const uint8_t *end) {
     }
     size_t kept = self->history < INFLATE_WINDOW - made ? self->history : INFLATE_WINDOW - made;
     memmove(window_end - made - kept, window_end - kept, kept);
-    if (made)
-        memcpy(window_end - made, begin, made);
+    memcpy(window_end - made, begin, made);
     self->history = kept + made;
 }
 

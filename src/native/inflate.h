@@ -16,7 +16,7 @@
 typedef struct {
     uint64_t bits; /* that are taken from the input and not used, the next one lowest */
     unsigned count;
-    int stage, last;
+    int stage, last, fixed; /* fixed: the tables are those of the fixed codes */
     unsigned stored;                  /* bytes left of a stored block */
     unsigned literals, distances;     /* numbers of codes */
     unsigned lengths, known;          /* of the code of code lengths; read so far */

@@ -60,7 +60,9 @@ static PyObject *inflater_into(PyObject *object, PyObject *args) {
         const uint8_t *in = data.buf, *in_end = in + given;
         uint8_t *at = out.buf, *out_end = at + room;
         self->busy = 1;
-        PyThreadState *state = let_others(room < 8 * given ? room : 8 * given);
+        size_t work = room < 8 * given ? room : 8 * given;
+        /* Blocks may hold nothing: what is read is work, too. */
+        PyThreadState *state = let_others(work < given ? given : work);
         wrong = inflate_on(self->stream, &in, in_end, &at, out_end);
         no_others(state);
         self->busy = 0;
