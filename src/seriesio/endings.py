@@ -39,13 +39,16 @@ async def to_the_end(
 
     Args:
         work: what is done, in a task of its own.
-        given_up: is told when nobody wants the result any more.
+        given_up: is told when nobody wants the result any more. With none, anyio's scopes do not
+            even interrupt the waiting: what the work comes to is not lost.
     """
     task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError as cancelled:
-        if given_up is not None:
-            given_up(task)
-        await ended(task)
-        raise cancelled from (None if task.cancelled() else task.exception())
+    with anyio.CancelScope(shield=given_up is None):
+        try:
+            result = await asyncio.shield(task)
+        except asyncio.CancelledError as cancelled:
+            if given_up is not None:
+                given_up(task)
+            await ended(task)
+            raise cancelled from (None if task.cancelled() else task.exception())
+    return result

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 
 from ..blob import Blob, BlobReader, MemoryBlob, read_all
@@ -244,6 +245,8 @@ class TransportContract:
             await anyio.sleep(0.0005)
         if by_task:
             writing.cancel()
+            await anyio.lowlevel.checkpoint()
+            writing.cancel()  # while it is taken back, or waits for a thread
         else:
             scope.cancel()
         with suppress(asyncio.CancelledError):

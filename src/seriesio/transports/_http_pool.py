@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Protocol, TypeVar, cast
 
 import anyio
 
+from ..endings import to_the_end
 from ..errors import ClientClosedError
 from ..offload import Workers
 
@@ -54,9 +55,13 @@ class Pool:
         """Close everything, also when cancelled; more than once is harmless."""
         self._closed = True
         kept, self._kept = list(self._kept.values()), {}
-        with anyio.CancelScope(shield=True):
-            for resource in kept:
-                await resource.aclose()
+        if kept:
+            await to_the_end(_closed(kept))
+
+
+async def _closed(resources: Iterable[Pooled]) -> None:
+    for resource in resources:
+        await resource.aclose()
 
 
 class PoolingWorkers(Workers):

@@ -96,9 +96,8 @@ class FileTransport:
             staging.undo()
             raise
         except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                for told in await self._workers.run(staging.undo):
-                    error.add_note(told)
+            for told in await to_the_end(self._workers.run(staging.undo)):
+                error.add_note(told)
             raise
         return Receipt(self._path, tuple(staging.names), len(staging.names), staging.size)
 

@@ -14,6 +14,7 @@ from typing import Literal
 import anyio
 
 from ..blob import Blob
+from ..endings import to_the_end
 from ..errors import NotFoundError
 from ..offload import Workers
 from ..protocols import Entry, Receipt
@@ -186,8 +187,7 @@ class ZipSink:
             writer.discard()
             raise
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._workers.run(writer.discard)
+            await to_the_end(self._workers.run(writer.discard))
             raise
         return Receipt(self._path, tuple(packing.names), len(packing.names), packing.size)
 
