@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -140,6 +141,7 @@ static PyObject *read_all(PyObject *sequence, int cells, int is_signed) {
         PyThreadState *state = PyEval_SaveThread();
         for (Py_ssize_t i = 0; i < count; i++) {
             Span *span = &spans[i];
+            if (i) sched_yield();
             span->done = filled(span);
             if (span->crc >= 0 && span->done > 0)
                 span->crc = crc32_of(span->into.buf, (size_t)span->done, (uint32_t)span->crc);
