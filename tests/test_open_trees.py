@@ -23,6 +23,7 @@ from seriesio.errors import (
     NotFoundError,
 )
 from seriesio.testing import Phantom, phantom
+from seriesio.transports import _file_tree
 
 SMALL = (3, 12, 16)
 STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
@@ -106,14 +107,14 @@ async def test_unreadable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     expected = phantom(SMALL)
     expected.save(tmp_path)
     (tmp_path / "locked").mkdir()
-    scandir = os.scandir
+    listed = _file_tree._listed
 
     def refuse(path: str) -> Any:
-        if str(path).endswith("locked"):
+        if path.endswith("locked"):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
+        return listed(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(_file_tree, "_listed", refuse)
     with pytest.warns(IncompleteSeriesWarning, match=r"1 of the files.*'locked'") as caught:
         series = await Series.open(tmp_path)
     assert series.report.skipped == {"unreadable": 1}

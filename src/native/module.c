@@ -12,6 +12,8 @@ static PyMethodDef always[] = {
      "lockstep(arena, bases, ends, starts, lengths, kinds, fixed, words, even, good, found)"},
     {"md5", native_md5, METH_VARARGS, "md5(items) -> [digest of each tuple of buffers]"},
 #ifndef _WIN32
+    {"listing", native_listing, METH_VARARGS,
+     "listing(path) -> [(name, errno, st_mode, st_size, st_dev, st_ino) of each entry itself]"},
     {"read", native_read, METH_VARARGS,
      "read([(path or file, offset, into, CRC or -1)]) -> [(bytes that were read or -errno, CRC)]"},
     {"read_cells", native_read_cells, METH_VARARGS,

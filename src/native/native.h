@@ -49,6 +49,7 @@ PyObject *native_finish(PyObject *module, PyObject *args);
 PyObject *native_lockstep(PyObject *module, PyObject *args);
 PyObject *native_md5(PyObject *module, PyObject *args);
 #ifndef _WIN32
+PyObject *native_listing(PyObject *module, PyObject *args);
 PyObject *native_read(PyObject *module, PyObject *args);
 PyObject *native_read_cells(PyObject *module, PyObject *args);
 #endif

@@ -17,11 +17,13 @@ __all__ = [
     "Bytes",
     "Cells",
     "Inflater",
+    "Listed",
     "Span",
     "compiled",
     "crc32",
     "finish",
     "inflater",
+    "listing",
     "lockstep",
     "md5",
     "read",
@@ -31,6 +33,8 @@ __all__ = [
 Bytes: TypeAlias = bytes | bytearray | memoryview
 # A path or an open file, offset, what is to be filled from there, CRC-32 so far or -1.
 Span: TypeAlias = tuple[str | int, int, memoryview, int]
+# Name, error of looking at it or 0, st_mode, st_size, st_dev, st_ino.
+Listed: TypeAlias = tuple[str, int, int, int, int, int]
 Cells: TypeAlias = tuple[Span, int, memoryview]  # what to add, and where the sums go
 
 
@@ -74,6 +78,19 @@ crc32: Final[Callable[..., int] | None] = getattr(_native, "crc32", None)
 def inflater() -> Inflater | None:
     """An inflater that writes where its caller wants; None where there is none."""
     return None if _inflater is None else cast("Inflater", _inflater.Inflater())
+
+
+def listing(path: str) -> list[Listed] | None:
+    """What a directory holds, in no order: each entry itself, not what a link leads to; blocking.
+
+    Returns:
+        None where it is not built.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    call = getattr(_native, "listing", None)
+    return None if call is None else cast("list[Listed]", call(path))
 
 
 def md5(items: Sequence[tuple[Bytes, ...]]) -> list[bytes]:

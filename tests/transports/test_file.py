@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from seriesio import disk
+from seriesio import disk, native
 from seriesio.blob import Blob, FileBlob, MemoryBlob, PiecesBlob, read_all
 from seriesio.errors import LocationError, NotFoundError, TargetExistsError, TransportError
 from seriesio.location import parse_location
@@ -132,14 +133,14 @@ async def test_a_directory_that_cannot_be_listed(
     """Below the root it is skipped and told of; the root itself is an error."""
     (tmp_path / "locked").mkdir()
     (tmp_path / "file").write_bytes(b"x")
-    scandir = os.scandir
+    listed = _file_tree._listed
 
     def refuse(path: str) -> Any:
-        if str(path).endswith(refused):
+        if path.endswith(refused):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
+        return listed(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(_file_tree, "_listed", refuse)
     refused = "locked"
     source = transport(tmp_path)
     assert [blob.name async for blob in source.read()] == ["file"]
@@ -156,14 +157,14 @@ async def test_a_disk_that_fails_below_the_root(
     """What fails for want of anything but permission is an error: files would be missing."""
     (tmp_path / "below").mkdir()
     (tmp_path / "file").write_bytes(b"x")
-    scandir = os.scandir
+    listed = _file_tree._listed
 
     def fail(path: str) -> Any:
-        if str(path).endswith("below"):
+        if path.endswith("below"):
             raise OSError(code, os.strerror(code), path)
-        return scandir(path)
+        return listed(path)
 
-    monkeypatch.setattr(os, "scandir", fail)
+    monkeypatch.setattr(_file_tree, "_listed", fail)
     with pytest.raises(TransportError, match="below") as caught:
         await blobs(tmp_path)
     assert caught.value.errno == code
@@ -181,20 +182,62 @@ async def test_a_disk_that_fails_below_the_root(
 )
 def test_an_entry_that_cannot_be_looked_at(code: int, reason: str | None) -> None:
     """An entry is skipped for want of permission only; any other failure is an error."""
-
-    class Failing:
-        name, path = "entry", "/nowhere/entry"
-
-        def is_dir(self) -> bool:
-            raise OSError(code, os.strerror(code), self.path)
-
-    walk = _file_tree._Walk()
+    walk, entry = _file_tree._Walk(), ("entry", code, 0, 0, 0, 0)
     if reason is None:
         with pytest.raises(TransportError, match="entry"):
-            walk._is_folder(Failing(), "")  # type: ignore[arg-type]
+            walk._is_folder(entry, "", "/nowhere/")
     else:
-        assert not walk._is_folder(Failing(), "")  # type: ignore[arg-type]
+        assert not walk._is_folder(entry, "", "/nowhere/")
         assert walk.skipped == [("entry", reason)]
+
+
+@pytest.mark.parametrize("way", ["compiled", "Python"])
+def test_what_stands_in_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Each entry as lstat has it, links themselves, whatever its name is made of."""
+    if way == "Python":
+        monkeypatch.setattr(_file_tree, "listing", lambda _: None)
+    elif native.listing(str(tmp_path)) is None:
+        pytest.skip("compiled code was not built")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("nowhere")
+    for number, name in enumerate(
+        [".hidden", "Größe", "two\nlines", "x" * 255, os.fsdecode(b"\xff")]
+    ):
+        (tmp_path / name).write_bytes(bytes(number))
+    expected = []
+    for name in os.listdir(tmp_path):
+        status = (tmp_path / name).lstat()
+        key = status.st_dev, status.st_ino
+        expected.append((name, 0, status.st_mode, status.st_size, *key))
+    assert sorted(_file_tree._listed(str(tmp_path))) == sorted(expected)
+    for number in range(200):  # more than there was room for at first
+        (tmp_path / f"more{number}").touch()
+    assert len(_file_tree._listed(str(tmp_path))) == len(expected) + 200
+    for path in (tmp_path / "none", tmp_path / "fifo"):
+        with pytest.raises(OSError, match=path.name):
+            _file_tree._listed(str(path))
+    with pytest.raises(ValueError, match="null"):
+        _file_tree._listed("a\0b")
+
+
+def test_an_entry_that_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where scandir has to do it, an entry that cannot be looked at is told with its error."""
+    monkeypatch.setattr(_file_tree, "listing", lambda _: None)
+    (tmp_path / "gone").touch()
+    scandir = os.scandir
+
+    @contextmanager
+    def too_late(path: str) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(path) as scan:
+            found = list(scan)
+        (tmp_path / "gone").unlink()
+        yield found
+
+    monkeypatch.setattr(os, "scandir", too_late)
+    assert _file_tree._listed(str(tmp_path)) == [("gone", errno.ENOENT, 0, 0, 0, 0)]
 
 
 async def test_links_that_lead_nowhere(tmp_path: Path) -> None:

@@ -169,9 +169,6 @@ class HeaderGroup:
     lengths: NDArray[np.int64] = field(repr=False)
     syntax: Syntax
     meta_ends: NDArray[np.int64] = field(repr=False)  # relative to the bases
-    _relative: tuple[NDArray[np.int64], NDArray[np.int64]] | None = field(
-        default=None, init=False, repr=False
-    )
 
     @classmethod
     def single(cls, header: RawHeader) -> HeaderGroup:
@@ -213,22 +210,27 @@ class HeaderGroup:
 
     def header(self, row: int) -> RawHeader:
         """One header, as views: no bytes are copied."""
-        if self._relative is None:  # for all rows at once; two threads would do the same
-            bases = self.bases[:, None]
-            self._relative = self.starts - bases, self.offsets - bases
-        starts, offsets = self._relative
-        base, end = self.bases.item(row), self.offsets.item(row, -1)
+        return self.headers(slice(row, row + 1))[0]
+
+    def headers(self, rows: NDArray[np.intp] | slice) -> list[RawHeader]:
+        """Some headers, as views: no bytes are copied."""
+        bases, ends = self.bases[rows], self.offsets[rows, -1]
         if self.layout.tags[-1] not in PIXEL_TAGS:
-            end += self.lengths.item(row, -1)
-        return RawHeader(
-            self.arena.data[base:end],
-            self.layout,
-            starts[row],
-            offsets[row],
-            self.lengths[row],
-            self.syntax,
-            self.meta_ends.item(row),
+            ends = ends + self.lengths[rows, -1]
+        columns = zip(
+            bases.tolist(),
+            ends.tolist(),
+            self.starts[rows] - bases[:, None],
+            self.offsets[rows] - bases[:, None],
+            self.lengths[rows],
+            self.meta_ends[rows].tolist(),
+            strict=True,
         )
+        data, layout, syntax = self.arena.data, self.layout, self.syntax
+        return [
+            RawHeader(data[base:end], layout, starts, offsets, lengths, syntax, meta_end)
+            for base, end, starts, offsets, lengths, meta_end in columns
+        ]
 
     def values(self, tag: int) -> list[bytes | None]:
         """One attribute of each header; a list of one where all have the same value.
@@ -307,6 +309,12 @@ class HeaderTable:
 
     def header(self, index: int) -> RawHeader:
         return self.groups[self.where.item(index, 0)].header(self.where.item(index, 1))
+
+    def headers(self, indices: NDArray[np.intp]) -> list[RawHeader]:
+        where = self.where[indices]
+        if len(self.used) == 1:
+            return self.groups[self.used[0]].headers(where[:, 1])
+        return [self.groups[group].header(row) for group, row in where.tolist()]
 
     def subset(self, indices: NDArray[np.intp]) -> HeaderTable:
         return HeaderTable(self.groups, self.where[indices])

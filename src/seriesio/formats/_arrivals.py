@@ -66,10 +66,10 @@ class Arrivals:
         """
         for group, indices in groups:
             if not group.syntax.encapsulated and not group.syntax.deflated:
-                for row, index in enumerate(indices):
+                for header, index in zip(group.headers(slice(None)), indices, strict=True):
                     blob = blobs[index]
                     if isinstance(blob, ReceivedBlob) and blob.of is not None:
-                        self._move(blob, blob.of, group.header(row))
+                        self._move(blob, blob.of, header)
 
     def _move(self, blob: ReceivedBlob, of: Announced, header: RawHeader) -> None:
         start, length = header.pixel_offset, header.pixel_length

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,7 +150,7 @@ def _volume(
     place = np.empty(len(plan.table), np.intp)
     place[order] = np.arange(len(order))
     frames = plan.frames.first[owners] + plan.slots[:, 1]
-    layouts = tuple(_tiled(plan, index) for index in order.tolist())
+    layouts = tuple(_layouts(plan, order))
     stored = Stored(
         place[owners],
         plan.slots[:, 1],
@@ -164,12 +164,12 @@ def _volume(
     header = Header(
         [
             Instance(
-                plan.table.header(index),
+                raw,
                 kept.tails.get(index, b""),
                 kept.encoded.get(index),
                 kept.wholes.get(index),
             )
-            for index in order.tolist()
+            for raw, index in zip(plan.table.headers(order), order.tolist(), strict=True)
         ]
     )
     return Volume(
@@ -182,13 +182,16 @@ def _volume(
     )
 
 
-def _tiled(plan: Plan, index: int) -> PixelLayout:
-    """An instance's layout; of a mosaic, that of its tiles as frames."""
-    layout = plan.layouts[index]
-    mosaic = plan.frames.mosaics.get(index)
-    if mosaic is None:
-        return layout
-    return replace(layout, frames=mosaic.count, rows=mosaic.rows, columns=mosaic.columns)
+def _layouts(plan: Plan, order: NDArray[np.intp]) -> Iterator[PixelLayout]:
+    """The layouts of instances; of a mosaic, that of its tiles as frames."""
+    kinds, mosaics = plan.layouts.kinds, plan.frames.mosaics
+    for index, code in zip(order.tolist(), plan.layouts.codes[order].tolist(), strict=True):
+        tiles = mosaics.get(index)
+        yield (
+            kinds[code]
+            if tiles is None
+            else replace(kinds[code], frames=tiles.count, rows=tiles.rows, columns=tiles.columns)
+        )
 
 
 def _report(inventory: Inventory, plan: Plan, used: int, damaged: tuple[str, ...]) -> Report:

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from ..blob import FileBlob
 from ..disk import is_part
 from ..errors import NotFoundError, SeriesIOError, TransportError
+from ..native import Listed, listing
 from ..protocols import Entry
 
 __all__ = ["entries", "mapped", "tree"]
@@ -77,40 +78,47 @@ class _Walk:
                     raise
                 self.skipped.append((prefix.rstrip("/"), _why(error, path)))
                 continue
-            folders = [entry for entry in found if self._is_folder(entry, prefix)]
-            pending += [(f"{prefix}{entry.name}/", entry.path) for entry in reversed(folders)]
+            base = os.path.join(path, "")
+            folders = [entry[0] for entry in found if self._is_folder(entry, prefix, base)]
+            pending += [(f"{prefix}{name}/", base + name) for name in reversed(folders)]
 
-    def _entries(self, path: str) -> list[os.DirEntry[str]]:
+    def _entries(self, path: str) -> list[Listed]:
         status = os.stat(path)
         key = status.st_dev, status.st_ino
         if key in self.folders:
             return []  # a loop of links, or a directory that was reached before
         self.folders.add(key)
-        with os.scandir(path) as scan:
-            return sorted(scan, key=lambda entry: entry.name)
+        return sorted(_listed(path))
 
-    def _is_folder(self, entry: os.DirEntry[str], prefix: str) -> bool:
+    def _is_folder(self, entry: Listed, prefix: str, base: str) -> bool:
         """True for directories; files are noted."""
-        name = prefix + entry.name
+        name, failed, mode, size, *key = entry
+        path, link = base + name, stat.S_IFMT(mode) == stat.S_IFLNK
         try:
-            if entry.is_dir():
-                return True
-            if is_part(entry.name):
-                self.skipped.append((name, "still being written"))
-            else:
-                self._file(entry, name, entry.stat())
+            if failed:
+                raise OSError(failed, os.strerror(failed), path)
+            if link:
+                status = os.stat(path)
+                mode, size, key = status.st_mode, status.st_size, [status.st_dev, status.st_ino]
         except OSError as error:
-            self.skipped.append((name, _why(error, entry.path)))
+            self.skipped.append((prefix + name, _why(error, path)))
+            return False
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFDIR:
+            return True
+        if is_part(name):
+            self.skipped.append((prefix + name, "still being written"))
+        elif kind != stat.S_IFREG:
+            self.skipped.append((prefix + name, "no regular file"))
+        else:
+            self._file(FileBlob(prefix + name, path, size), (key[0], key[1]), link)
         return False
 
-    def _file(self, entry: os.DirEntry[str], name: str, status: os.stat_result) -> None:
-        blob, key = FileBlob(name, entry.path, status.st_size), (status.st_dev, status.st_ino)
-        if not stat.S_ISREG(status.st_mode):
-            self.skipped.append((name, "no regular file"))
-        elif entry.is_symlink():
+    def _file(self, blob: FileBlob, key: Key, link: bool) -> None:
+        if link:
             self.links.append((blob, key))
         elif key in self.seen:
-            self.skipped.append((name, "another name of a file"))
+            self.skipped.append((blob.name, "another name of a file"))
         else:
             self.seen.add(key)
             self.files.append(blob)
@@ -125,6 +133,24 @@ class _Walk:
                 self.seen.add(key)
                 kept.append(blob)
         return kept
+
+
+def _listed(path: str) -> list[Listed]:
+    """What a directory holds, each entry itself."""
+    found = listing(path)
+    if found is None:
+        with os.scandir(path) as scan:
+            found = [_looked_at(entry) for entry in scan]
+    return found
+
+
+def _looked_at(entry: os.DirEntry[str]) -> Listed:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError as error:
+        return entry.name, error.errno or errno.EIO, 0, 0, 0, 0
+    key = status.st_dev, status.st_ino
+    return entry.name, 0, status.st_mode, status.st_size, *key
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
