@@ -263,8 +263,9 @@ def tables(arena: int = 64, base: int = 0, end: int = 64, tokens: int = 2, **siz
     """What lockstep takes, for one file; ``sizes`` are bytes that a table is longer by."""
     long = [pack("<q", base), pack("<q", end), bytes(8 * tokens), bytes(8 * tokens)]
     short = [bytes(tokens), bytes(tokens), bytes(8 * tokens)]
-    out = [bytearray(1), bytearray(8 * tokens)]
-    found: list[Any] = [bytes(arena), *long, *short, True, *out]
+    each = pack(f"<{tokens}q", *range(tokens))
+    out = [bytearray(1), *(bytearray(8 * tokens) for _ in range(3))]
+    found: list[Any] = [bytes(arena), *long, *short, each, each, True, *out]
     for place, more in sizes.items():
         found[int(place[1:])] = found[int(place[1:])] + bytes(more)
     return found
@@ -272,14 +273,68 @@ def tables(arena: int = 64, base: int = 0, end: int = 64, tokens: int = 2, **siz
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"base": -1}, {"base": 9, "end": 8}, {"end": 65}, {"_1": 8}, {"_2": 1}, {"_3": 8}, {"_4": 8},
-     {"_5": 1}, {"_6": 1}, {"_7": 8}, {"_9": 1}, {"_10": 8}, {"_10": 1}],
+    [{"_1": 8}, {"_2": 1}, {"_3": 8}, {"_4": 8}, {"_5": 1}, {"_6": 1}, {"_7": 8}, {"_8": 8},
+     {"_8": 1}, {"_9": 8}, {"_11": 1}, {"_12": 8}, {"_12": 1}, {"_13": 8}, {"_14": 8}],
 )  # fmt: skip
 def test_lockstep_of_other_sizes(built: Any, wrong: dict[str, int]) -> None:
-    """Tables that do not agree, and files outside of the arena, are refused."""
+    """Tables that do not agree are refused."""
     native.lockstep(*tables())
     with pytest.raises(ValueError, match="other sizes"):
         native.lockstep(*tables(**wrong))
+
+
+@pytest.mark.parametrize("wrong", [{"base": -1}, {"base": 9, "end": 8}, {"end": 65}])
+def test_lockstep_of_files_that_lie_outside(built: Any, wrong: dict[str, int]) -> None:
+    """Files outside of the arena are refused."""
+    with pytest.raises(ValueError, match="outside of the arena"):
+        native.lockstep(*tables(**wrong))
+
+
+@pytest.mark.parametrize("table", [8, 9])
+@pytest.mark.parametrize("token", [-1, -(2**63), 3, 2**63 - 1])
+def test_lockstep_of_elements_without_a_token(built: Any, table: int, token: int) -> None:
+    """Elements are tokens, and end where one begins, or with the last one."""
+    given = tables()
+    given[table] = pack("<qq", 0, token)
+    with pytest.raises(ValueError, match="without a token"):
+        native.lockstep(*given)
+
+
+def test_lockstep_of_no_elements(built: Any) -> None:
+    """Nothing is found, and nothing is wrong, where there are no tokens or no files."""
+    given = tables(tokens=0)
+    native.lockstep(*given)
+    assert given[11] == b"\1"
+    given = tables()
+    given[1:3] = b"", b""
+    given[11:] = [bytearray() for _ in range(4)]
+    native.lockstep(*given)
+
+
+def test_lockstep_of_elements(built: Any) -> None:
+    """Where elements begin, their values, and how long they are: by hand."""
+    short = b"\x08\0\x60\0CS" + pack("<H", 2) + b"CT"
+    long = b"\x09\0\x10\x10OB\0\0" + pack("<L", 4) + bytes(4)
+    endless = b"\x09\0\x20\x10SQ\0\0" + pack("<L", 0xFFFFFFFF)
+    inside = pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    pixels = b"\xe0\x7f\x10\0OB\0\0" + pack("<L", 0xFFFFFFFF)
+    parts = short, long, endless, inside, pixels
+    starts = [sum(map(len, parts[:place])) for place in range(5)]
+    words = [part[:8] for part in parts]
+    file = b"".join(parts)
+    longer = b"".join([short[:6] + pack("<H", 4) + b"PTPT", *parts[1:]])
+    arena, ends = file + longer, [len(file), len(file) + len(longer)]
+    good, found = bytearray(2), np.zeros((3, 2, 4), np.int64)
+    native.lockstep(
+        arena, pack("<qq", 0, len(file)), pack("<qq", *ends), pack("<5q", *starts),
+        pack("<5q", 2, 4, 0xFFFFFFFF, 0, 0xFFFFFFFF), bytes([0, 1, 1, 2, 1]),
+        bytes([0, 0, 1, 1, 1]), b"".join(words), pack("<4q", 0, 1, 2, 4), pack("<4q", 1, 2, 4, 5),
+        True, good, *found,
+    )  # fmt: skip
+    assert good == b"\1\1"
+    assert found[0].tolist() == [[0, 10, 26, 46], [0, 12, 28, 48]]
+    assert found[1].tolist() == [[8, 22, 38, 58], [8, 24, 40, 60]]
+    assert found[2].tolist() == [[2, 4, 8, -1], [4, 4, 8, -1]]
 
 
 def test_lockstep_of_tables_that_overlap(built: Any) -> None:
@@ -288,20 +343,21 @@ def test_lockstep_of_tables_that_overlap(built: Any) -> None:
     arena = header * files
     wide = np.frombuffer(header[:8], "<u2").astype(np.uint16)
     ends = np.full(files, len(arena), np.int64)
-    good = bytearray(files)
+    good, others = bytearray(files), [bytearray(8 * files) for _ in range(2)]
     places = np.zeros(files + 1, np.int64)
     places[:files] = np.arange(files) * len(header)
-    # The match of a file is the place of the next one: 0, for the length there is 0.
+    one = pack("<q", 1)
+    # The length that is found in a file is the place of the next one.
     given = [arena, places[:files].data, ends.data, bytes(8), bytes(8), bytes(1), bytes(1)]
-    native.lockstep(*given, wide.data, True, good, places[1:].data)
+    native.lockstep(*given, wide.data, bytes(8), one, True, good, *others, places[1:].data)
     assert bytes(good) == b"\x01" * files
     assert places.tolist() == [0] * (files + 1)
 
     lengths = np.frombuffer(header[:6] + b"\xff\x7f" + bytes(8 + 48), np.uint8)
     places[:files] = 0
     given = [bytes(lengths), places[:files].data, np.full(files, 64, np.int64).data, *given[3:]]
-    with pytest.raises(ValueError, match="other sizes"):  # 0x7fff is out of the arena
-        native.lockstep(*given, wide.data, False, good, places[1:].data)
+    with pytest.raises(ValueError, match="outside of the arena"):  # 0x7fff is
+        native.lockstep(*given, wide.data, bytes(8), one, False, good, *others, places[1:].data)
 
 
 @pytest.mark.parametrize("start", [2**63 - 1, 2**63 - 8, -(2**63), -1, 64, 57])
@@ -309,21 +365,21 @@ def test_lockstep_of_tokens_that_lie_outside(built: Any, start: int) -> None:
     """A token at a place that no file has, however far, is no match."""
     given = tables(tokens=1, base=8)
     given[3] = pack("<q", start)
-    given[9] = bytearray(b"\xff")
+    given[11] = bytearray(b"\xff")
     native.lockstep(*given)
-    assert given[9] == b"\0"
+    assert given[11] == b"\0"
 
 
 def test_lockstep_of_lengths_without_end(built: Any) -> None:
     """A length that no number of 64 bits can grow from is no match."""
     given = tables(tokens=2)
     given[4] = pack("<qq", -(2**63), -(2**63))
-    given[9] = bytearray(b"\xff")
+    given[11] = bytearray(b"\xff")
     native.lockstep(*given)
-    assert given[9] == b"\0"
+    assert given[11] == b"\0"
 
 
-@pytest.mark.parametrize("table", [1, 2, 3, 4, 7, 10])
+@pytest.mark.parametrize("table", [1, 2, 3, 4, 7, 8, 9, 12, 13, 14])
 def test_lockstep_of_tables_that_lie_askew(built: Any, table: int) -> None:
     """Numbers at places where a processor may not read them are refused."""
     given = tables()

@@ -9,7 +9,8 @@ static PyMethodDef always[] = {
     {"finish", native_finish, METH_VARARGS,
      "finish(cells, slots, signed, add, columns, sums) -> (least, greatest)"},
     {"lockstep", native_lockstep, METH_VARARGS,
-     "lockstep(arena, bases, ends, starts, lengths, kinds, fixed, words, even, good, found)"},
+     "lockstep(arena, bases, ends, starts, lengths, kinds, fixed, words, top, after, even, good, "
+     "starts, offsets, lengths)"},
     {"md5", native_md5, METH_VARARGS, "md5(items) -> [digest of each tuple of buffers]"},
 #ifndef _WIN32
     {"listing", native_listing, METH_VARARGS,

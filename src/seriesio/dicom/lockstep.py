@@ -35,6 +35,8 @@ PADDING: Final = 16  # bytes of the arena behind the last file
 _RUN = 10  # about as far as it is to the next value whose length varies
 _LONGEST_RUN = 256
 _SAMPLE = 16  # files that tell which lengths vary
+_LARGE: Final = (1 << 22) // 8  # numbers: from here on memory comes in large pages
+_WORTH: Final = (1 << 20) // 8  # numbers that are worth such a page
 _LESSONS = 4  # how often others may tell that
 
 
@@ -43,7 +45,7 @@ class Matches:
     """The files that agree with the template, and where their top-level elements are."""
 
     rows: NDArray[np.intp]  # (M,) indices of the files
-    starts: NDArray[np.int64]  # (M, E) where each element begins in the arena
+    starts: NDArray[np.int64]  # (M, E) where each element begins in its file
     offsets: NDArray[np.int64]  # (M, E) where its value begins
     lengths: NDArray[np.int64]  # (M, E) as in RawHeader
 
@@ -77,9 +79,7 @@ class Pattern:
         """
         compared = self._compared(arena, bases, ends)
         if compared is not None:
-            good, lengths = compared
-            rows = np.flatnonzero(good)
-            return _elements(self.tokens, rows, bases[rows], lengths[rows])
+            return compared
         heads = _Heads(_Words(arena, self.even), bases, ends)
         left = np.arange(len(bases))
         found = []
@@ -102,20 +102,22 @@ class Pattern:
         rows = np.concatenate([rows for rows, _ in found])
         lengths = np.concatenate([lengths for _, lengths in found])
         order = np.argsort(rows)
-        rows = rows[order]
-        return _elements(self.tokens, rows, bases[rows], lengths[order])
+        return _elements(self.tokens, rows[order], lengths[order])
 
     def _compared(
         self, arena: NDArray[np.uint8], bases: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
-        """Which files match, and the lengths of their tokens; None where vectors have to do it."""
+    ) -> Matches | None:
+        """The same with compiled code; None where vectors have to do it."""
         tokens = self.tokens
         good = np.zeros(len(bases), bool)
-        lengths = np.empty((len(bases), len(tokens.starts)), np.int64)
+        found = _fresh(3, len(bases), len(tokens.top))
         tables = (bases, ends, tokens.starts, tokens.lengths, tokens.kinds, tokens.fixed)
-        words = self.words.T
-        columns = [np.ascontiguousarray(table) for table in (*tables, words)]
-        return (good, lengths) if lockstep(arena, *columns, self.even, good, lengths) else None
+        columns = [*tables, self.words.T, tokens.top, tokens.after]
+        columns = [np.ascontiguousarray(column) for column in columns]
+        if not lockstep(arena, *columns, self.even, good, *found):
+            return None
+        matches = Matches(np.arange(len(bases)), *found)
+        return matches if good.all() else matches.take(good)
 
     @property
     def varying(self) -> list[int]:
@@ -332,6 +334,17 @@ def _first_words(tokens: Tokens, header: NDArray[np.uint8]) -> NDArray[np.uint16
     return words
 
 
+def _fresh(count: int, rows: int, columns: int) -> NDArray[np.int64]:
+    """Tables of numbers in one piece of memory.
+
+    Each page of fresh memory takes its time, whether small or large, and numpy asks the system
+    for large ones from 4 MB on. What is not used of those takes none.
+    """
+    size = count * rows * columns
+    room = np.empty(max(size, _LARGE) if size >= _WORTH else size, np.int64)
+    return room[:size].reshape(count, rows, columns)
+
+
 def _starts(
     template: Tokens, bases: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -345,18 +358,11 @@ def _starts(
     return starts
 
 
-def _elements(
-    template: Tokens,
-    rows: NDArray[np.intp],
-    bases: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-) -> Matches:
+def _elements(template: Tokens, rows: NDArray[np.intp], lengths: NDArray[np.int64]) -> Matches:
     """From the lengths of all tokens to the places of the top-level elements."""
-    starts = _starts(template, bases, lengths)
+    starts = _starts(template, np.zeros(len(rows), np.int64), lengths)
     top = template.top
-    nested = len(top) != len(template.starts)
-    tops = starts[:, top] if nested else starts
-    sizes = lengths[:, top] if nested else lengths
+    tops, sizes = starts[:, top], lengths[:, top]
     offsets = tops + np.where(template.kinds[top] == Kind.LONG, 12, 8)
     for place in np.flatnonzero(template.lengths[top] == UNDEFINED).tolist():
         after = int(template.after[place])

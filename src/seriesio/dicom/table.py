@@ -7,7 +7,7 @@ is decoded once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import calcsize, unpack_from
 from typing import TYPE_CHECKING, Final
 
@@ -164,7 +164,7 @@ class HeaderGroup:
     arena: NDArray[np.uint8] = field(repr=False)
     bases: NDArray[np.int64] = field(repr=False)
     layout: Layout = field(repr=False)
-    starts: NDArray[np.int64] = field(repr=False)  # (N, E), absolute in the arena
+    starts: NDArray[np.int64] = field(repr=False)  # (N, E), relative to the bases
     offsets: NDArray[np.int64] = field(repr=False)
     lengths: NDArray[np.int64] = field(repr=False)
     syntax: Syntax
@@ -188,48 +188,38 @@ class HeaderGroup:
 
     def compact(self) -> HeaderGroup:
         """The same headers in a buffer of their own, up to their pixel values."""
-        ends = self.offsets[:, -1]
-        sizes = ends - self.bases
+        sizes = self.offsets[:, -1]
         bases = np.cumsum(sizes) - sizes
         arena = np.empty(int(sizes.sum()), np.uint8)
         for base, old, size in zip(
             bases.tolist(), self.bases.tolist(), sizes.tolist(), strict=True
         ):
             arena[base : base + size] = self.arena[old : old + size]
-        moved = (bases - self.bases)[:, None]
-        return HeaderGroup(
-            arena,
-            bases,
-            self.layout,
-            self.starts + moved,
-            self.offsets + moved,
-            self.lengths,
-            self.syntax,
-            self.meta_ends,
-        )
+        return replace(self, arena=arena, bases=bases)
 
     def header(self, row: int) -> RawHeader:
         """One header, as views: no bytes are copied."""
-        return self.headers(slice(row, row + 1))[0]
+        return self.headers([row])[0]
 
-    def headers(self, rows: NDArray[np.intp] | slice) -> list[RawHeader]:
+    def headers(self, rows: Sequence[int]) -> list[RawHeader]:
         """Some headers, as views: no bytes are copied."""
-        bases, ends = self.bases[rows], self.offsets[rows, -1]
-        if self.layout.tags[-1] not in PIXEL_TAGS:
-            ends = ends + self.lengths[rows, -1]
-        columns = zip(
-            bases.tolist(),
-            ends.tolist(),
-            self.starts[rows] - bases[:, None],
-            self.offsets[rows] - bases[:, None],
-            self.lengths[rows],
-            self.meta_ends[rows].tolist(),
-            strict=True,
-        )
         data, layout, syntax = self.arena.data, self.layout, self.syntax
+        starts, offsets, lengths = self.starts, self.offsets, self.lengths
+        ends = self.bases + offsets[:, -1]
+        if layout.tags[-1] not in PIXEL_TAGS:
+            ends += lengths[:, -1]
+        spans, metas = list(zip(self.bases.tolist(), ends.tolist(), strict=True)), self.meta_ends
         return [
-            RawHeader(data[base:end], layout, starts, offsets, lengths, syntax, meta_end)
-            for base, end, starts, offsets, lengths, meta_end in columns
+            RawHeader(
+                data[slice(*spans[row])],
+                layout,
+                starts[row],
+                offsets[row],
+                lengths[row],
+                syntax,
+                metas.item(row),
+            )
+            for row in rows
         ]
 
     def values(self, tag: int) -> list[bytes | None]:
@@ -240,7 +230,7 @@ class HeaderGroup:
         place = self.layout.lookup.get(tag)
         if place is None or tag in PIXEL_TAGS:
             return [None]
-        offsets, lengths = self.offsets[:, place], self.lengths[:, place]
+        offsets, lengths = self.offsets[:, place] + self.bases, self.lengths[:, place]
         length = int(lengths[0])
         if 0 <= length <= _GATHER_LIMIT and (lengths == length).all():
             block = self.arena[offsets[:, None] + np.arange(length)]
@@ -313,7 +303,7 @@ class HeaderTable:
     def headers(self, indices: NDArray[np.intp]) -> list[RawHeader]:
         where = self.where[indices]
         if len(self.used) == 1:
-            return self.groups[self.used[0]].headers(where[:, 1])
+            return self.groups[self.used[0]].headers(where[:, 1].tolist())
         return [self.groups[group].header(row) for group, row in where.tolist()]
 
     def subset(self, indices: NDArray[np.intp]) -> HeaderTable:

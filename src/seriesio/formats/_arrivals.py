@@ -66,7 +66,7 @@ class Arrivals:
         """
         for group, indices in groups:
             if not group.syntax.encapsulated and not group.syntax.deflated:
-                for header, index in zip(group.headers(slice(None)), indices, strict=True):
+                for header, index in zip(group.headers(range(len(group))), indices, strict=True):
                     blob = blobs[index]
                     if isinstance(blob, ReceivedBlob) and blob.of is not None:
                         self._move(blob, blob.of, header)

@@ -81,8 +81,9 @@ class Heads:
         if not rows.size:
             return None
         matches = template.pattern.match(self.arena, self.bases[rows], self.ends[rows])
-        good = _same_syntax(template, self.arena, matches)
-        good &= _part10(self.arena, self.bases[rows[matches.rows]])
+        bases = self.bases[rows[matches.rows]]
+        good = _same_syntax(template, self.arena, bases, matches)
+        good &= _part10(self.arena, bases)
         if not good.any():
             return None
         if not good.all():
@@ -104,8 +105,7 @@ class Heads:
         """A group of these heads without those that are not its own, where that is worth it."""
         if group.arena is not self.arena:
             return group
-        sizes = group.offsets[:, -1] - group.bases
-        return group.compact() if 2 * int(sizes.sum()) < self.size else group
+        return group.compact() if 2 * int(group.offsets[:, -1].sum()) < self.size else group
 
     def fill(self, rows: range, readers: Readers) -> None:
         """Read some of the heads; ranges that do not overlap may be read side by side."""
@@ -170,7 +170,9 @@ def _part10(arena: NDArray[np.uint8], bases: NDArray[np.int64]) -> NDArray[np.bo
     return same
 
 
-def _same_syntax(template: Parsed, arena: NDArray[np.uint8], matches: Matches) -> NDArray[np.bool_]:
+def _same_syntax(
+    template: Parsed, arena: NDArray[np.uint8], bases: NDArray[np.int64], matches: Matches
+) -> NDArray[np.bool_]:
     """True for the rows whose transfer syntax is the template's."""
     count = _meta_count(template)
     tags = template.header.layout.tags[:count]
@@ -180,7 +182,7 @@ def _same_syntax(template: Parsed, arena: NDArray[np.uint8], matches: Matches) -
         length = int(template.header.lengths[place])
         wanted = np.frombuffer(template.header.data[start : start + length], np.uint8)
         same &= matches.lengths[:, place] == length
-        places = matches.offsets[:, place, None] + np.arange(length)
+        places = (bases + matches.offsets[:, place])[:, None] + np.arange(length)
         same &= (arena.take(places, mode="clip") == wanted).all(axis=1)
     return same
 
@@ -202,5 +204,5 @@ def _group(
         matches.offsets,
         matches.lengths,
         header.syntax,
-        matches.starts[:, _meta_count(template)] - bases,
+        matches.starts[:, _meta_count(template)].copy(),
     )

@@ -134,5 +134,5 @@ def pixel_values(table: HeaderTable) -> tuple[NDArray[np.int64], NDArray[np.int6
         group, mine = table.groups[number], table.where[:, 0] == number
         members = table.where[mine, 1]
         lengths[mine] = group.lengths[members, -1]
-        offsets[mine] = group.offsets[members, -1] - group.bases[members]
+        offsets[mine] = group.offsets[members, -1]
     return lengths, offsets
