@@ -13,11 +13,13 @@ once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from ..memory import fresh
 from ..native import lockstep
 from .raw import UNDEFINED, Kind
 
@@ -35,8 +37,6 @@ PADDING: Final = 16  # bytes of the arena behind the last file
 _RUN = 10  # about as far as it is to the next value whose length varies
 _LONGEST_RUN = 256
 _SAMPLE = 16  # files that tell which lengths vary
-_LARGE: Final = (1 << 22) // 8  # numbers: from here on memory comes in large pages
-_WORTH: Final = (1 << 20) // 8  # numbers that are worth such a page
 _LESSONS = 4  # how often others may tell that
 
 
@@ -110,7 +110,8 @@ class Pattern:
         """The same with compiled code; None where vectors have to do it."""
         tokens = self.tokens
         good = np.zeros(len(bases), bool)
-        found = _fresh(3, len(bases), len(tokens.top))
+        shape = 3, len(bases), len(tokens.top)
+        found = fresh(8 * math.prod(shape)).view(np.int64).reshape(shape)
         tables = (bases, ends, tokens.starts, tokens.lengths, tokens.kinds, tokens.fixed)
         columns = [*tables, self.words.T, tokens.top, tokens.after]
         columns = [np.ascontiguousarray(column) for column in columns]
@@ -332,17 +333,6 @@ def _first_words(tokens: Tokens, header: NDArray[np.uint8]) -> NDArray[np.uint16
     places = tokens.starts + np.arange(0, 8, 2)[:, None]
     words: NDArray[np.uint16] = header[places] | header[places + 1].astype(np.uint16) << 8
     return words
-
-
-def _fresh(count: int, rows: int, columns: int) -> NDArray[np.int64]:
-    """Tables of numbers in one piece of memory.
-
-    Each page of fresh memory takes its time, whether small or large, and numpy asks the system
-    for large ones from 4 MB on. What is not used of those takes none.
-    """
-    size = count * rows * columns
-    room = np.empty(max(size, _LARGE) if size >= _WORTH else size, np.int64)
-    return room[:size].reshape(count, rows, columns)
 
 
 def _starts(

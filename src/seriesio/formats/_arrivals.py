@@ -14,6 +14,7 @@ import numpy as np
 
 from ..blob import ReceivedBlob
 from ..dicom.pixel_layout import LITTLE_HOST
+from ..memory import fresh
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class Arrivals:
         if count * length > self._memory:
             return None
         try:
-            return Arena(np.empty((count, length), np.uint8))
+            return Arena(fresh(count * length).reshape(count, length))
         except (MemoryError, ValueError):  # what has come is placed once all has
             return None
 

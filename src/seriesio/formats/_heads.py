@@ -11,6 +11,7 @@ from ..blob_spans import Wanted, read_together
 from ..dicom.lockstep import ALIGNMENT, PADDING
 from ..dicom.table import HeaderGroup
 from ..errors import SeriesIOError
+from ..memory import fresh
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +150,7 @@ def lay_out(
 
 
 def _arena(size: int) -> NDArray[np.uint8]:
-    arena = np.empty(size + PADDING, np.uint8)
+    arena = fresh(size + PADDING)
     arena[size:] = 0
     return arena
 

@@ -22,7 +22,7 @@ from ..errors import DicomError, SeriesIOError, TooLargeError
 from ._sizes import pixel_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,9 +80,8 @@ class Placer:
         self._together = as_they_lie(self.plan) and not self.plain
         self._differs = _differing(self.plan) if self._together else []
         self._one_pass = self._together and fits_one_pass(self.plan)
-        self._sums: NDArray[np.uint64] | None = None
-        if self._together and self.volume.itemsize < 8:
-            self._sums = np.empty((len(self.flat), columns(self.flat)), np.uint64)
+        # How many sums a fingerprint is made of; 0: it is made in one go.
+        self._columns = columns(self.flat) if self._together and self.volume.itemsize < 8 else 0
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Fill the slots of some jobs.
@@ -91,7 +90,9 @@ class Placer:
             WiderNeeded: a value does not fit the volume's dtype.
             TruncatedError, DicomError, CodecError, TransportError.
         """
-        finished = self._read_finished(jobs)
+        slots = sorted(slot for job in jobs for slot in job.slots)
+        sums = np.empty((len(slots) if self._together else 0, self._columns), np.uint64)
+        finished = self._read_finished(jobs, dict(zip(slots, sums, strict=False)))
         for job in () if finished or self.arrived else jobs:
             with self._named(self.blobs[job.instance].name):
                 if self._together:
@@ -100,14 +101,15 @@ class Placer:
                     self._instance(job)
         if not self._together:
             return
-        for first, end in self._runs(sorted(slot for job in jobs for slot in job.slots)):
-            block = self.flat[first:end]
+        for first, end in self._runs(slots):
+            block, own = self.flat[first:end], sums[: end - first]
+            sums = sums[end - first :]
             if not finished:
-                self._finish(first, end)
-            if self._sums is None:
+                self._finish(first, end, own)
+            if self._columns:  # while they are in the cache
+                self.prints[first:end] = weigh(own, block)
+            else:
                 self.prints[first:end] = fingerprints(block)
-            else:  # while they are in the cache
-                self.prints[first:end] = weigh(self._sums[first:end], block)
         for job in jobs:
             self._discard(job)
 
@@ -121,13 +123,16 @@ class Placer:
                 if left == len(job.frames):
                     blob.discard()
 
-    def _read_finished(self, jobs: Sequence[Job]) -> bool:
-        """Read whole files' frames and finish them with one call; False: it is still to be done."""
-        if not self._one_pass or self._sums is None or self.arrived:
+    def _read_finished(self, jobs: Sequence[Job], sums: Mapping[int, NDArray[np.uint64]]) -> bool:
+        """Read whole files' frames and finish them with one call; False: it is still to be done.
+
+        ``sums``: where those of each slot go.
+        """
+        if not self._one_pass or not self._columns or self.arrived:
             return False
         wanted = [self._wanted(job) for job in jobs]
         try:
-            frames = self._frames(jobs, wanted)
+            frames = self._frames(jobs, wanted, sums)
             layout, values = self.plan.layouts[jobs[0].instance], self.plan.values
             found = None if frames is None else read_one_pass(layout, values, frames)
             for one, crc in zip(wanted, found or [], strict=False):
@@ -150,7 +155,12 @@ class Placer:
         reader = self.readers.pop(instance, None)
         return Wanted(blob, reader, self._cells(job.slots[0]), self._offsets[instance])
 
-    def _frames(self, jobs: Sequence[Job], wanted: Sequence[Wanted]) -> list[Frame] | None:
+    def _frames(
+        self,
+        jobs: Sequence[Job],
+        wanted: Sequence[Wanted],
+        sums: Mapping[int, NDArray[np.uint64]],
+    ) -> list[Frame] | None:
         """Frames that are the last, and the only, of their files, and alike; else None."""
         codes = self.plan.layouts.codes[[job.instance for job in jobs]]
         if (codes != codes[0]).any():  # one layout says what values all of them may have
@@ -159,10 +169,10 @@ class Placer:
         for job, one in zip(jobs, wanted, strict=True):
             span = one.span()
             whole = self._ends[job.instance] == one.blob.size
-            if span is None or not whole or job.frames != (0,) or self._sums is None:
+            if span is None or not whole or job.frames != (0,):
                 return None
             number = self._frame(job.instance, 0)
-            frames.append(Frame(span, number, self._sums[job.slots[0]].data))
+            frames.append(Frame(span, number, sums[job.slots[0]].data))
         return frames
 
     @contextmanager
@@ -212,19 +222,15 @@ class Placer:
         ends = [*starts[1:], len(slots)]
         return [(slots[a], slots[b - 1] + 1) for a, b in zip(starts, ends, strict=True)]
 
-    def _finish(self, first: int, end: int) -> None:
-        """Stored values to values, for many slots with single calls."""
+    def _finish(self, first: int, end: int, sums: NDArray[np.uint64]) -> None:
+        """Stored values to values, for many slots with single calls; and their sums."""
         plan = self.plan
         instance, number = plan.slots[first].tolist()
         block = self.flat[first:end]
         cells = block if block.dtype == plan.values.stored else block.view(plan.values.stored)
         layout, little = plan.layouts[instance], self._little(instance)
         frame = self._frame(instance, number)
-        if (
-            self._one_pass
-            and self._sums is not None
-            and one_pass(cells, layout, plan.values, frame, self._sums[first:end])
-        ):
+        if self._one_pass and self._columns and one_pass(cells, layout, plan.values, frame, sums):
             return
         owners = plan.slots[first:end, 0].tolist()
         if self.arrived and not unused_bits_clear(cells, layout):
@@ -234,8 +240,8 @@ class Placer:
             for owner in set(owners):
                 self._keep_original(owner)
         plan.values.apply(cells, block, frame)
-        if self._sums is not None:
-            column_sums(block, self._sums[first:end])
+        if self._columns:
+            column_sums(block, sums)
 
     def _little(self, instance: int) -> bool:
         return self.plan.table.little(instance)

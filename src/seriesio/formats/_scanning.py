@@ -12,7 +12,7 @@ from ..offload import shares
 from ..progress import Progress
 from ._arrivals import Arrivals
 from ._inventory import Inventory
-from ._scan import Batch, Guide, Scanned, begin, finish, scan_batch
+from ._scan import Batch, Guide, Reading, Scanned, begin, finish, scan_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -45,12 +45,13 @@ async def scan(
     scanned: list[Scanned] = []
     try:
         listed, left = await _listed(blobs, workers, Arrivals(memory), scanned)
+        last = None
         if 0 < len(left) <= _FEW:
             scanned.append(await workers.run(scan_batch, left))  # it reads: no turn for that
         elif left:
             scanned.append(Scanned())
-            await _fill(left, scanned[-1], workers, progress)
-        inventory = await workers.run_alone(_merge, listed, scanned)
+            last = await _fill(left, scanned[-1], workers, progress)
+        inventory = await workers.run_alone(_merge, listed, scanned, last)
     except BaseException:
         for found in scanned:
             found.close()
@@ -108,15 +109,16 @@ def _announced(batch: Batch) -> dict[Announced, Batch]:
 
 async def _fill(
     pending: Batch, found: Scanned, workers: Workers, progress: ProgressCallback | None
-) -> None:
-    """Scan what is there already: heads are read side by side."""
+) -> Reading:
+    """Scan what is there already: heads are read side by side. The last are yet to be finished."""
     total = len(pending)
-    while pending:
+    while True:
         reading = await workers.run(begin, pending, found)
         await workers.map(reading.fill, shares(len(reading), _PART, _LAST))
+        if not reading.rest:
+            return reading
         pending = await workers.run_alone(finish, reading)
-        if pending:
-            _tell(progress, len(pending), total)
+        _tell(progress, len(pending), total)
 
 
 def _tell(progress: ProgressCallback | None, left: int, total: int) -> None:
@@ -124,7 +126,10 @@ def _tell(progress: ProgressCallback | None, left: int, total: int) -> None:
         progress(Progress(total - left, total, "headers"))
 
 
-def _merge(listed: list[Blob], scanned: list[Scanned]) -> Inventory:
+def _merge(listed: list[Blob], scanned: list[Scanned], last: Reading | None) -> Inventory:
+    """All that was scanned, once the ``last`` heads are finished."""
+    if last is not None:
+        finish(last)
     groups, pairs = joined([pair for part in scanned for pair in part.groups])
     where = [(i, number, row) for number, own in enumerate(pairs) for row, i in enumerate(own)]
     skipped: dict[str, list[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from ..dicom.rescale import WiderNeeded
 from ..dicom.unread import Unread, unread
 from ..dicom.volume import Stored, Volume
 from ..errors import DicomError, EncodeError, TooLargeError
+from ..memory import fresh
 from ..progress import Progress
 from ..report import Report
 from ._arrivals import Arrived, arrived
@@ -117,8 +119,9 @@ def _prepare(
 
 
 def _room(plan: Plan) -> NDArray[Any]:
+    dtype = plan.values.dtype
     try:
-        return np.empty(plan.shape, plan.values.dtype)
+        return fresh(math.prod(plan.shape) * dtype.itemsize).view(dtype).reshape(plan.shape)
     except (MemoryError, ValueError) as error:  # ValueError: more than any array can have
         raise TooLargeError(f"no memory for a volume of shape {plan.shape}") from error
 
