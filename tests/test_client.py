@@ -24,6 +24,7 @@ from seriesio.errors import (
     TransportError,
 )
 from seriesio.testing import Phantom, phantom
+from seriesio.transports import _file_tree
 
 
 @pytest.fixture
@@ -193,14 +194,14 @@ async def test_copies_are_whole(
 ) -> None:
     """What one may not read ends a copy before anything is there; the error names it."""
     (folder / "locked").mkdir()
-    scandir = os.scandir
+    listed = _file_tree._listed
 
     def refuse(path: str) -> Any:
-        if str(path).endswith("locked"):
+        if path.endswith("locked"):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
+        return listed(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(_file_tree, "_listed", refuse)
     async with Client() as client:
         for name in ("new", "new.zip"):
             with pytest.raises(TransportError, match="locked"):

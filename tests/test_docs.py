@@ -92,7 +92,7 @@ async def test_coming_from_imagedata(series: Path, tool: Any) -> None:
 @pytest.mark.parametrize("page", ["arrays.md", "header.md", "sorting.md", "templates.md"])
 async def test_pages_that_run(page: str, series: Path) -> None:
     """Blocks from the first import on run in turn, and print what stands behind `# >`."""
-    for package in ("xarray", "dask", "nibabel", "dicomanonymizer"):
+    for package in ("xarray", "dask.array", "nibabel", "dicomanonymizer"):
         pytest.importorskip(package)
     namespace: dict[str, Any] = {}
     for block in blocks(DOCS / page):

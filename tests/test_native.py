@@ -180,7 +180,7 @@ def test_read(built: Any, many: list[Path]) -> None:
     rooms = [bytearray(count) for _, _, count in asked]
     found = native.read(
         [
-            (str(path), start, memoryview(room), -1)
+            (str(path), start, memoryview(room), -1, native.UNSEEN)
             for (path, start, _), room in zip(asked, rooms, strict=True)
         ]
     )
@@ -202,7 +202,7 @@ def test_read_what_is_open(built: Any, many: list[Path]) -> None:
         rooms = [bytearray(1000), bytearray(700), bytearray(100)]
         starts = [0, 1000, 5950]
         spans: list[native.Span] = [
-            (descriptor, start, memoryview(room), zlib.crc32(data[:start]))
+            (descriptor, start, memoryview(room), zlib.crc32(data[:start]), native.UNSEEN)
             for start, room in zip(starts, rooms, strict=True)
         ]
         expected = [(1000, zlib.crc32(data[:1000])), (700, zlib.crc32(data[:1700])),
@@ -212,21 +212,41 @@ def test_read_what_is_open(built: Any, many: list[Path]) -> None:
         assert rooms[0] + rooms[1] == data[:1700]
     finally:
         os.close(descriptor)
-    assert native.read([(descriptor, 0, memoryview(bytearray(3)), -1)]) == [(-errno.EBADF, -1)]
+    closed = descriptor, 0, memoryview(bytearray(3)), -1, native.UNSEEN
+    assert native.read([closed]) == [(-errno.EBADF, -1)]
+
+
+def test_read_what_was_listed(built: Any, many: list[Path]) -> None:
+    """A file that has another time than when it was listed is not read; one that is open is."""
+    os.utime(many[1], ns=(0, -5))
+    times = [path.stat().st_mtime_ns for path in many[:3]]
+    assert times[1] == -5
+    asked = [times[0], times[1], times[2] + 1]
+    rooms = [bytearray(9) for _ in range(3)]
+    spans: list[native.Span] = [
+        (str(path), 0, memoryview(room), -1, time)
+        for path, room, time in zip(many, rooms, asked, strict=False)
+    ]
+    assert native.read(spans) == [(9, -1), (9, -1), (-errno.ESTALE, -1)]
+    assert not any(rooms[2])
+    with many[2].open("rb") as file:
+        assert native.read([(file.fileno(), 0, memoryview(rooms[2]), -1, 3)]) == [(9, -1)]
 
 
 @pytest.mark.parametrize(
     "span",
-    [3, (), ("x", 0, bytearray(3)), ("x", -1, bytearray(3), -1), ("a\0b", 0, bytearray(3), -1),
-     ("x", 0, b"read only", -1), ("x", 1 << 64, bytearray(3), -1), (-1, 0, bytearray(3), -1),
-     (1 << 40, 0, bytearray(3), -1), ("x", (1 << 63) - 1, bytearray(3), -1),
-     ("x", 0, bytearray(3), 1 << 32), (None, 0, bytearray(3), -1), ("x", 0, bytearray(3), -1, 2)],
+    [3, (), ("x", 0, bytearray(3), -1), ("x", -1, bytearray(3), -1, 0),
+     ("a\0b", 0, bytearray(3), -1, 0), ("x", 0, b"read only", -1, 0),
+     ("x", 1 << 64, bytearray(3), -1, 0), (-1, 0, bytearray(3), -1, 0),
+     (1 << 40, 0, bytearray(3), -1, 0), ("x", (1 << 63) - 1, bytearray(3), -1, 0),
+     ("x", 0, bytearray(3), 1 << 32, 0), (None, 0, bytearray(3), -1, 0),
+     ("x", 0, bytearray(3), -1, 0, 2), ("x", 0, bytearray(3), -1, 1 << 63)],
 )  # fmt: skip
 def test_read_of_what_is_no_span(built: Any, many: list[Path], span: Any) -> None:
     """An error, and every buffer that was taken is given back."""
     held = bytearray(10)
     with pytest.raises((TypeError, ValueError, OverflowError, BufferError)):
-        built.read([(str(many[0]), 0, held, -1), span])
+        built.read([(str(many[0]), 0, held, -1, native.UNSEEN), span])
     held += b"1"
 
 
@@ -235,7 +255,7 @@ def test_read_cells(built: Any, many: list[Path]) -> None:
     rooms = np.zeros((9, 3000), np.uint16)
     sums = np.zeros((9, 509), np.uint64)
     cells: list[native.Cells] = [
-        ((str(path), 0, rooms[n].view(np.uint8).data, n), -n, sums[n].data)
+        ((str(path), 0, rooms[n].view(np.uint8).data, n, native.UNSEEN), -n, sums[n].data)
         for n, path in enumerate(many)
     ]
     found = native.read_cells(cells, False)
@@ -253,7 +273,7 @@ def test_cells_of_odd_sizes(built: Any, many: list[Path]) -> None:
     path = str(many[0])
     for cells, sums in ((3, 8), (4, 7), (4, 0)):
         with pytest.raises(ValueError, match="cells of 2 bytes"):
-            built.read_cells([(path, 0, bytearray(cells), -1, 0, bytearray(sums))], False)
+            built.read_cells([(path, 0, bytearray(cells), -1, 0, 0, bytearray(sums))], False)
 
 
 # --- element headers --------------------------------------------------------------------------

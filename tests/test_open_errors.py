@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from seriesio import Series
+from seriesio import Series, native
 from seriesio.errors import (
     DataError,
     DicomError,
@@ -28,8 +29,10 @@ from seriesio.errors import (
     SeriesError,
     SeriesIOError,
     TooLargeError,
+    TransportError,
     TruncatedError,
 )
+from seriesio.formats import _scanning, dicom
 from seriesio.testing import Phantom, phantom
 
 SMALL = (3, 12, 16)
@@ -546,3 +549,42 @@ async def test_errors_tell_nothing_of_the_patient(tmp_path: Path) -> None:
         await Series.open(saved(tmp_path, alter, IMPLICIT))
     assert not isinstance(caught.value, SeriesError)
     assert not any(word in str(caught.value) for word in ("Secret", "4711", "worse"))
+
+
+# --- files that change meanwhile --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["compiled", "Python"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
+@pytest.mark.parametrize(
+    ("module", "step"), [(_scanning, "begin"), (dicom, "_prepare")], ids=["heads", "pixels"]
+)
+async def test_a_file_that_is_replaced(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    step: str,
+    syntax: str,
+    way: str,
+) -> None:
+    """Another slice in a file's place, as long as it, is no slice of the series: an error."""
+    if way == "Python":
+        monkeypatch.setattr(native, "_native", None)
+    elif "passes" not in native.compiled:
+        pytest.skip("compiled code was not built")
+    source = phantom((9, 12, 16), modality="MR", transfer_syntax=syntax)
+    folder = source.save(tmp_path / "series")
+    first, second, *_ = sorted(folder.iterdir())
+    assert np.array_equal((await Series.open(folder)).array, source.array)
+    before = getattr(module, step)
+
+    def replaced(*args: Any) -> Any:
+        found = before(*args) if step == "_prepare" else None
+        (tmp_path / "new").write_bytes(second.read_bytes())
+        (tmp_path / "new").replace(first)
+        return found or before(*args)
+
+    monkeypatch.setattr(module, step, replaced)
+    with pytest.raises(TransportError, match="changed since it was listed") as caught:
+        await Series.open(folder)
+    assert first.name in str(caught.value)

@@ -7,12 +7,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct {
     char *name;
     int error; /* of looking at it; 0: none */
-    long long mode, size, device, inode;
+    long long mode, size, device, inode, modified;
 } Entry;
 
 typedef struct {
@@ -46,6 +45,7 @@ static int noted(Entries *entries, int folder, const char *name) {
     entry->size = (long long)status.st_size;
     entry->device = (long long)status.st_dev;
     entry->inode = (long long)status.st_ino;
+    entry->modified = modified_ns(&status);
     return 0;
 }
 
@@ -73,9 +73,9 @@ static PyObject *told(const Entries *entries) {
     PyObject *list = PyList_New((Py_ssize_t)entries->count);
     for (size_t i = 0; list != NULL && i < entries->count; i++) {
         const Entry *entry = &entries->all[i];
-        PyObject *one = Py_BuildValue("(NiLLLL)", PyUnicode_DecodeFSDefault(entry->name),
+        PyObject *one = Py_BuildValue("(NiLLLLL)", PyUnicode_DecodeFSDefault(entry->name),
                                       entry->error, entry->mode, entry->size, entry->device,
-                                      entry->inode);
+                                      entry->inode, entry->modified);
         if (one == NULL || PyList_SetItem(list, (Py_ssize_t)i, one) < 0)
             Py_CLEAR(list);
     }

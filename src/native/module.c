@@ -14,9 +14,9 @@ static PyMethodDef always[] = {
     {"md5", native_md5, METH_VARARGS, "md5(items) -> [digest of each tuple of buffers]"},
 #ifndef _WIN32
     {"listing", native_listing, METH_VARARGS,
-     "listing(path) -> [(name, errno, st_mode, st_size, st_dev, st_ino) of each entry itself]"},
+     "listing(path) -> [(name, errno, st_mode, st_size, st_dev, st_ino, st_mtime_ns) of each entry]"},
     {"read", native_read, METH_VARARGS,
-     "read([(path or file, offset, into, CRC or -1)]) -> [(bytes that were read or -errno, CRC)]"},
+     "read([(path or file, offset, into, CRC or -1, st_mtime_ns)]) -> [(bytes or -errno, CRC)]"},
     {"read_cells", native_read_cells, METH_VARARGS,
      "read_cells([(…, add, sums)], signed) -> [(read, CRC, least, greatest)]"},
 #endif

@@ -49,6 +49,18 @@ PyObject *native_finish(PyObject *module, PyObject *args);
 PyObject *native_lockstep(PyObject *module, PyObject *args);
 PyObject *native_md5(PyObject *module, PyObject *args);
 #ifndef _WIN32
+#include <sys/stat.h>
+
+/* When a file was changed last, in nanoseconds since 1970. */
+static inline long long modified_ns(const struct stat *status) {
+#ifdef __APPLE__
+    const struct timespec *when = &status->st_mtimespec;
+#else
+    const struct timespec *when = &status->st_mtim;
+#endif
+    return (long long)when->tv_sec * 1000000000LL + (long long)when->tv_nsec;
+}
+
 PyObject *native_listing(PyObject *module, PyObject *args);
 PyObject *native_read(PyObject *module, PyObject *args);
 PyObject *native_read_cells(PyObject *module, PyObject *args);

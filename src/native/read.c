@@ -19,11 +19,21 @@ typedef struct {
     const char *name;
     int file;
     long long offset, crc; /* less than 0: no CRC */
+    long long modified; /* of a path: what was seen when it was listed; UNSEEN: nothing */
     Py_buffer into, sums;
     unsigned short add;
     Py_ssize_t done; /* bytes that were read, or less than 0: an errno */
     Range range;
 } Span;
+
+#define UNSEEN LLONG_MIN
+
+/* True for a file that is no longer the one that was listed. */
+static int another(const Span *span, int file) {
+    struct stat status;
+    return span->path && span->modified != UNSEEN &&
+           (fstat(file, &status) || modified_ns(&status) != span->modified);
+}
 
 /* O_NONBLOCK: a FIFO put in the file's place must not hold the thread for ever. */
 static Py_ssize_t filled(const Span *span) {
@@ -31,7 +41,9 @@ static Py_ssize_t filled(const Span *span) {
     int file = span->path ? open(span->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : span->file;
     if (file < 0)
         return -errno;
-    while (done < span->into.len) {
+    if (another(span, file))
+        done = -ESTALE;
+    while (done >= 0 && done < span->into.len) {
         ssize_t count = pread(file, (char *)span->into.buf + done, (size_t)(span->into.len - done),
                               (off_t)(span->offset + done));
         if (count < 0 && errno == EINTR)
@@ -76,16 +88,16 @@ static int found(PyObject *where, Span *span) {
     return 0;
 }
 
-/* (path or file, offset, into, CRC so far), and for cells also (…, add, sums). */
+/* (path or file, offset, into, CRC so far, modified), and for cells also (…, add, sums). */
 static int taken(PyObject *item, Span *span, int cells) {
-    const char *form = cells ? "OLw*LHw*" : "OLw*L";
+    const char *form = cells ? "OLw*LLHw*" : "OLw*LL";
     PyObject *where;
     if (!PyTuple_Check(item)) {
         PyErr_SetString(PyExc_TypeError, "a list of tuples");
         return -1;
     }
-    if (!PyArg_ParseTuple(item, form, &where, &span->offset, &span->into, &span->crc, &span->add,
-                          &span->sums)) {
+    if (!PyArg_ParseTuple(item, form, &where, &span->offset, &span->into, &span->crc,
+                          &span->modified, &span->add, &span->sums)) {
         /* What was parsed before the error is given back by the parser. */
         span->into.obj = span->sums.obj = NULL;
         return -1;
@@ -141,7 +153,9 @@ static PyObject *read_all(PyObject *sequence, int cells, int is_signed) {
         PyThreadState *state = PyEval_SaveThread();
         for (Py_ssize_t i = 0; i < count; i++) {
             Span *span = &spans[i];
-            if (i) sched_yield();
+            /* An event loop that has something to do shall not wait for a whole time slice. */
+            if (i)
+                sched_yield();
             span->done = filled(span);
             if (span->crc >= 0 && span->done > 0)
                 span->crc = crc32_of(span->into.buf, (size_t)span->done, (uint32_t)span->crc);

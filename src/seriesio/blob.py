@@ -6,6 +6,7 @@ packed member of an archive. All reading here blocks: it belongs into a worker t
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
@@ -132,12 +133,17 @@ def touch(memory: memoryview) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FileBlob:
-    """A span of a local file: ``size`` bytes from ``offset`` on."""
+    """A span of a local file: ``size`` bytes from ``offset`` on.
+
+    ``modified``: its st_mtime_ns when it was listed. A file that has another when it is opened
+    is another, and not read: header and voxels would be of two.
+    """
 
     name: str
     path: str
     size: int
     offset: int = 0
+    modified: int | None = None
     sequential: bool = field(default=False, init=False)
 
     def open(self) -> BlobReader:
@@ -148,17 +154,31 @@ class FileBlob:
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+def _opened(blob: FileBlob) -> int:
+    """A descriptor of the file.
+
+    Raises:
+        TransportError: it cannot be opened, or is not the one that was listed.
+    """
+    descriptor = -1
+    try:
+        descriptor = os.open(blob.path, _FLAGS)
+        if blob.modified in (None, os.fstat(descriptor).st_mtime_ns):
+            return descriptor
+        failed = errno.ESTALE, "changed since it was listed"
+    except OSError as error:
+        failed = error.errno or errno.EIO, f"cannot open: {error.strerror}"
+    if descriptor >= 0:
+        os.close(descriptor)
+    raise TransportError(*failed, blob.path)
+
+
 class _FileReader:
     __slots__ = ("_blob", "_fd")
 
     def __init__(self, blob: FileBlob) -> None:
         self._blob = blob
-        try:
-            self._fd = os.open(blob.path, _FLAGS)
-        except OSError as error:
-            raise TransportError(
-                error.errno, f"cannot open: {error.strerror}", blob.path
-            ) from error
+        self._fd = _opened(blob)
 
     def readinto(self, view: memoryview, offset: int) -> int:
         wanted = min(view.nbytes, self._blob.size - offset)
@@ -204,16 +224,15 @@ def read_at(blob: Blob, view: memoryview, offset: int = 0) -> int:
         TransportError: it cannot be opened or read.
     """
     if isinstance(blob, FileBlob) and offset + view.nbytes <= blob.size:
+        descriptor = _opened(blob)
         try:
-            descriptor = os.open(blob.path, _FLAGS)
-            try:
-                count = os.preadv(descriptor, [view], blob.offset + offset)
-            finally:
-                os.close(descriptor)
+            count = os.preadv(descriptor, [view], blob.offset + offset)
         except OSError as error:
             raise TransportError(
                 error.errno, f"cannot read: {error.strerror}", blob.path
             ) from error
+        finally:
+            os.close(descriptor)
         if count == view.nbytes:
             return count
     reader = blob.open()

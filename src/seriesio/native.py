@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 __all__ = [
+    "UNSEEN",
     "Bytes",
     "Cells",
     "Inflater",
@@ -31,10 +32,12 @@ __all__ = [
 ]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
-# A path or an open file, offset, what is to be filled from there, CRC-32 so far or -1.
-Span: TypeAlias = tuple[str | int, int, memoryview, int]
-# Name, error of looking at it or 0, st_mode, st_size, st_dev, st_ino.
-Listed: TypeAlias = tuple[str, int, int, int, int, int]
+# A path or an open file, offset, what is to be filled from there, CRC-32 so far or -1, and the
+# st_mtime_ns that a path is to have.
+Span: TypeAlias = tuple[str | int, int, memoryview, int, int]
+UNSEEN: Final = -(1 << 63)  # any will do
+# Name, error of looking at it or 0, st_mode, st_size, st_dev, st_ino, st_mtime_ns.
+Listed: TypeAlias = tuple[str, int, int, int, int, int, int]
 Cells: TypeAlias = tuple[Span, int, memoryview]  # what to add, and where the sums go
 
 
@@ -149,8 +152,9 @@ def read(spans: Sequence[Span]) -> list[tuple[int, int]] | None:
     """Fill memory from files, opening and closing those that are not open; blocking.
 
     Returns:
-        For each span the bytes that were there, or minus the number of the system's error, and
-        the CRC-32 with them; None, and nothing done, where it is not built.
+        For each span the bytes that were there, or minus the number of the system's error
+        (ESTALE: a file that has changed), and the CRC-32 with them; None, and nothing done, where
+        it is not built.
     """
     call = getattr(_native, "read", None)
     return None if call is None else cast("list[tuple[int, int]]", call(spans))

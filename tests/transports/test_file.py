@@ -182,7 +182,7 @@ async def test_a_disk_that_fails_below_the_root(
 )
 def test_an_entry_that_cannot_be_looked_at(code: int, reason: str | None) -> None:
     """An entry is skipped for want of permission only; any other failure is an error."""
-    walk, entry = _file_tree._Walk(), ("entry", code, 0, 0, 0, 0)
+    walk, entry = _file_tree._Walk(), ("entry", code, 0, 0, 0, 0, 0)
     if reason is None:
         with pytest.raises(TransportError, match="entry"):
             walk._is_folder(entry, "", "/nowhere/")
@@ -210,8 +210,8 @@ def test_what_stands_in_a_directory(
     expected = []
     for name in os.listdir(tmp_path):
         status = (tmp_path / name).lstat()
-        key = status.st_dev, status.st_ino
-        expected.append((name, 0, status.st_mode, status.st_size, *key))
+        about = status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns
+        expected.append((name, 0, status.st_mode, *about))
     assert sorted(_file_tree._listed(str(tmp_path))) == sorted(expected)
     for number in range(200):  # more than there was room for at first
         (tmp_path / f"more{number}").touch()
@@ -237,7 +237,7 @@ def test_an_entry_that_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield found
 
     monkeypatch.setattr(os, "scandir", too_late)
-    assert _file_tree._listed(str(tmp_path)) == [("gone", errno.ENOENT, 0, 0, 0, 0)]
+    assert _file_tree._listed(str(tmp_path)) == [("gone", errno.ENOENT, 0, 0, 0, 0, 0)]
 
 
 async def test_links_that_lead_nowhere(tmp_path: Path) -> None:

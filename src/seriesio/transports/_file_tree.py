@@ -92,7 +92,7 @@ class _Walk:
 
     def _is_folder(self, entry: Listed, prefix: str, base: str) -> bool:
         """True for directories; files are noted."""
-        name, failed, mode, size, *key = entry
+        name, failed, mode, size, *key, modified = entry
         path, link = base + name, stat.S_IFMT(mode) == stat.S_IFLNK
         try:
             if failed:
@@ -100,6 +100,7 @@ class _Walk:
             if link:
                 status = os.stat(path)
                 mode, size, key = status.st_mode, status.st_size, [status.st_dev, status.st_ino]
+                modified = status.st_mtime_ns
         except OSError as error:
             self.skipped.append((prefix + name, _why(error, path)))
             return False
@@ -111,7 +112,8 @@ class _Walk:
         elif kind != stat.S_IFREG:
             self.skipped.append((prefix + name, "no regular file"))
         else:
-            self._file(FileBlob(prefix + name, path, size), (key[0], key[1]), link)
+            blob = FileBlob(prefix + name, path, size, modified=modified)
+            self._file(blob, (key[0], key[1]), link)
         return False
 
     def _file(self, blob: FileBlob, key: Key, link: bool) -> None:
@@ -148,9 +150,9 @@ def _looked_at(entry: os.DirEntry[str]) -> Listed:
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError as error:
-        return entry.name, error.errno or errno.EIO, 0, 0, 0, 0
-    key = status.st_dev, status.st_ino
-    return entry.name, 0, status.st_mode, status.st_size, *key
+        return entry.name, error.errno or errno.EIO, 0, 0, 0, 0, 0
+    about = status.st_mode, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns
+    return entry.name, 0, *about
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -125,7 +125,7 @@ class StoredReader(_Reader, SpanReader):
         """
         if not self._open or offset != self._summed or native.crc32 is None:
             return None
-        return self._fd, self._start + offset, view, self._crc
+        return self._fd, self._start + offset, view, self._crc, native.UNSEEN
 
     def passed(self, end: int, crc: int) -> None:
         """As in :class:`~seriesio.blob_spans.SpanReader`."""

@@ -162,7 +162,8 @@ def _found(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
     with mapped(path):
         status = os.stat(path)
     if stat.S_ISREG(status.st_mode):
-        return [FileBlob(os.path.basename(path), path, status.st_size)], []
+        name, modified = os.path.basename(path), status.st_mtime_ns
+        return [FileBlob(name, path, status.st_size, modified=modified)], []
     if not stat.S_ISDIR(status.st_mode):
         raise TransportError(errno.EINVAL, "neither a file nor a directory", path)
     return tree(path)
