@@ -11,7 +11,8 @@
 typedef struct {
     char *name;
     int error; /* of looking at it; 0: none */
-    long long mode, size, device, inode, modified;
+    long long mode, size, modified;
+    unsigned long long device, inode;
 } Entry;
 
 typedef struct {
@@ -43,8 +44,8 @@ static int noted(Entries *entries, int folder, const char *name) {
     }
     entry->mode = (long long)status.st_mode;
     entry->size = (long long)status.st_size;
-    entry->device = (long long)status.st_dev;
-    entry->inode = (long long)status.st_ino;
+    entry->device = (unsigned long long)status.st_dev;
+    entry->inode = (unsigned long long)status.st_ino;
     entry->modified = modified_ns(&status);
     return 0;
 }
@@ -73,7 +74,7 @@ static PyObject *told(const Entries *entries) {
     PyObject *list = PyList_New((Py_ssize_t)entries->count);
     for (size_t i = 0; list != NULL && i < entries->count; i++) {
         const Entry *entry = &entries->all[i];
-        PyObject *one = Py_BuildValue("(NiLLLLL)", PyUnicode_DecodeFSDefault(entry->name),
+        PyObject *one = Py_BuildValue("(NiLLKKL)", PyUnicode_DecodeFSDefault(entry->name),
                                       entry->error, entry->mode, entry->size, entry->device,
                                       entry->inode, entry->modified);
         if (one == NULL || PyList_SetItem(list, (Py_ssize_t)i, one) < 0)

@@ -24,9 +24,7 @@ static int64_t long_word(const uint8_t *at) {
 }
 
 /* True if the header at a place is that of a token; the length that stands in it. */
-static int same(const Tokens *tokens, Py_ssize_t token, const uint8_t *at, int64_t *length) {
-    const uint16_t *own = tokens->words + 4 * token;
-    uint8_t kind = tokens->kinds[token];
+static int same(const uint16_t *own, uint8_t kind, const uint8_t *at, int64_t *length) {
     if (word(at) != own[0] || word(at + 2) != own[1])
         return 0;
     if (kind != SHORT && kind != LONG) { /* a length and no VR */
@@ -54,13 +52,16 @@ static int agrees(const Tokens *tokens, const uint8_t *arena, int64_t base, int6
     int64_t shift = base;
     for (Py_ssize_t token = 0; token < tokens->count; token++) {
         int64_t place, length;
-        int64_t size = tokens->kinds[token] == LONG ? 12 : 8;
+        /* Read once, as bases and ends. */
+        uint8_t kind = *(const volatile uint8_t *)&tokens->kinds[token];
+        int64_t known = *(const volatile int64_t *)&tokens->lengths[token];
+        int64_t size = kind == LONG ? 12 : 8;
         if (!added(tokens->starts[token], shift, &place) || place < base || place > end - size ||
-            !same(tokens, token, arena + place, &length))
+            !same(tokens->words + 4 * token, kind, arena + place, &length))
             return 0;
-        if (tokens->lengths[token] < -UNDEFINED)
+        if (known < -UNDEFINED)
             return 0;
-        int64_t growth = length - tokens->lengths[token];
+        int64_t growth = length - known;
         if (growth && (tokens->fixed[token] || length == UNDEFINED ||
                        (tokens->even && growth & 1 && token + 1 < tokens->count)))
             return 0;

@@ -8,6 +8,7 @@
 #endif
 #include <Python.h>
 
+#include <limits.h>
 #include <stdint.h>
 
 /* One function for processors with AVX2, one for all others, of the same lines: chosen by each
@@ -51,14 +52,18 @@ PyObject *native_md5(PyObject *module, PyObject *args);
 #ifndef _WIN32
 #include <sys/stat.h>
 
-/* When a file was changed last, in nanoseconds since 1970. */
+#define UNSEEN LLONG_MIN /* no time that a file was changed */
+
+/* When a file was changed last, in nanoseconds since 1970; UNSEEN: more than 64 bits. */
 static inline long long modified_ns(const struct stat *status) {
 #ifdef __APPLE__
     const struct timespec *when = &status->st_mtimespec;
 #else
     const struct timespec *when = &status->st_mtim;
 #endif
-    return (long long)when->tv_sec * 1000000000LL + (long long)when->tv_nsec;
+    long long seconds = (long long)when->tv_sec, most = LLONG_MAX / 1000000000LL;
+    return seconds < -most || seconds >= most ? UNSEEN
+                                              : seconds * 1000000000LL + (long long)when->tv_nsec;
 }
 
 PyObject *native_listing(PyObject *module, PyObject *args);

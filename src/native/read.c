@@ -7,7 +7,6 @@
 #ifndef _WIN32
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,7 +25,6 @@ typedef struct {
     Range range;
 } Span;
 
-#define UNSEEN LLONG_MIN
 
 /* True for a file that is no longer the one that was listed. */
 static int another(const Span *span, int file) {

@@ -14,6 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 
 from .errors import TooLargeError, TransportError
+from .native import UNSEEN, modified_ns
 
 __all__ = [
     "Announced",
@@ -143,7 +144,7 @@ class FileBlob:
     path: str
     size: int
     offset: int = 0
-    modified: int | None = None
+    modified: int = UNSEEN
     sequential: bool = field(default=False, init=False)
 
     def open(self) -> BlobReader:
@@ -163,7 +164,7 @@ def _opened(blob: FileBlob) -> int:
     descriptor = -1
     try:
         descriptor = os.open(blob.path, _FLAGS)
-        if blob.modified in (None, os.fstat(descriptor).st_mtime_ns):
+        if blob.modified in (UNSEEN, modified_ns(os.fstat(descriptor))):
             return descriptor
         failed = errno.ESTALE, "changed since it was listed"
     except OSError as error:

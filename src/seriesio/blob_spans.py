@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .blob import Blob, BlobReader, FileBlob, read_at
 from .errors import SeriesIOError
-from .native import UNSEEN, Span, read
+from .native import Span, read
 
 __all__ = ["SpanReader", "Wanted", "read_together"]
 
@@ -49,8 +49,7 @@ class Wanted(NamedTuple):
         if self.offset < 0 or end > blob.size:
             return None
         if isinstance(blob, FileBlob):
-            modified = UNSEEN if blob.modified is None else blob.modified
-            return blob.path, blob.offset + self.offset, self.view, -1, modified
+            return blob.path, blob.offset + self.offset, self.view, -1, blob.modified
         if isinstance(self.reader, SpanReader):
             return self.reader.span(self.view, self.offset)
         return None

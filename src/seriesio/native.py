@@ -27,6 +27,7 @@ __all__ = [
     "listing",
     "lockstep",
     "md5",
+    "modified_ns",
     "read",
     "read_cells",
 ]
@@ -35,7 +36,8 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 # A path or an open file, offset, what is to be filled from there, CRC-32 so far or -1, and the
 # st_mtime_ns that a path is to have.
 Span: TypeAlias = tuple[str | int, int, memoryview, int, int]
-UNSEEN: Final = -(1 << 63)  # any will do
+UNSEEN: Final = -(1 << 63)  # not known: any will do
+_LATEST: Final = (1 << 63) // 10**9 * 10**9  # whole seconds, as modified_ns in C has it
 # Name, error of looking at it or 0, st_mode, st_size, st_dev, st_ino, st_mtime_ns.
 Listed: TypeAlias = tuple[str, int, int, int, int, int, int]
 Cells: TypeAlias = tuple[Span, int, memoryview]  # what to add, and where the sums go
@@ -94,6 +96,12 @@ def listing(path: str) -> list[Listed] | None:
     """
     call = getattr(_native, "listing", None)
     return None if call is None else cast("list[Listed]", call(path))
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """When a file was changed last, in nanoseconds since 1970; UNSEEN: more than 64 bits."""
+    found = status.st_mtime_ns
+    return found if -_LATEST <= found < _LATEST else UNSEEN
 
 
 def md5(items: Sequence[tuple[Bytes, ...]]) -> list[bytes]:

@@ -223,6 +223,37 @@ def test_what_stands_in_a_directory(
         _file_tree._listed("a\0b")
 
 
+@pytest.mark.parametrize("way", ["compiled", "Python"])
+@pytest.mark.parametrize("seconds", [1 << 33, (1 << 63) // 10**9, -7])
+async def test_times_that_are_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, seconds: int
+) -> None:
+    """A file that was changed in a year of which nanoseconds have more than 64 bits is read."""
+    (tmp_path / "far").write_bytes(b"data")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "far")
+    os.utime(tmp_path / "far", ns=(0, seconds * 10**9 + 5))
+    if (tmp_path / "far").stat().st_mtime_ns != seconds * 10**9 + 5:
+        pytest.skip("the file system keeps no such times")
+    if way == "Python":
+        monkeypatch.setattr(_file_tree, "listing", lambda _: None)
+    elif native.listing(str(tmp_path)) is None:
+        pytest.skip("compiled code was not built")
+    expected = seconds * 10**9 + 5 if seconds < (1 << 63) // 10**9 else native.UNSEEN
+    listed = await anyio.to_thread.run_sync(_file_tree._listed, str(tmp_path))
+    assert [entry[-1] for entry in listed if entry[0] == "far"] == [expected]
+    assert await blobs(tmp_path) == {"far": b"data"}
+    assert await blobs(tmp_path / "far") == {"far": b"data"}
+    assert await blobs(tmp_path / "x") == {"link": b"data"}
+
+
+def test_a_part_that_has_gone() -> None:
+    """A file that its writer has finished or given up while we list is no reason to fail."""
+    walk, name = _file_tree._Walk(), os.path.basename(disk.part_name("/nowhere"))
+    assert not walk._is_folder((name, errno.ENOENT, 0, 0, 0, 0, 0), "", "/nowhere/")
+    assert walk.skipped == [(name, "still being written")]
+
+
 def test_an_entry_that_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where scandir has to do it, an entry that cannot be looked at is told with its error."""
     monkeypatch.setattr(_file_tree, "listing", lambda _: None)

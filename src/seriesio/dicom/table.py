@@ -205,21 +205,19 @@ class HeaderGroup:
         """Some headers, as views: no bytes are copied."""
         data, layout, syntax = self.arena.data, self.layout, self.syntax
         starts, offsets, lengths = self.starts, self.offsets, self.lengths
-        ends = self.bases + offsets[:, -1]
+        asked = np.asarray(rows, np.intp)
+        bases = self.bases[asked]
+        ends = bases + offsets[asked, -1]
         if layout.tags[-1] not in PIXEL_TAGS:
-            ends += lengths[:, -1]
-        spans, metas = list(zip(self.bases.tolist(), ends.tolist(), strict=True)), self.meta_ends
+            ends += lengths[asked, -1]
+        metas = self.meta_ends[asked].tolist()
         return [
             RawHeader(
-                data[slice(*spans[row])],
-                layout,
-                starts[row],
-                offsets[row],
-                lengths[row],
-                syntax,
-                metas.item(row),
+                data[base:end], layout, starts[row], offsets[row], lengths[row], syntax, meta_end
             )
-            for row in rows
+            for row, base, end, meta_end in zip(
+                rows, bases.tolist(), ends.tolist(), metas, strict=True
+            )
         ]
 
     def values(self, tag: int) -> list[bytes | None]:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from ..blob import FileBlob
 from ..disk import is_part
 from ..errors import NotFoundError, SeriesIOError, TransportError
-from ..native import Listed, listing
+from ..native import Listed, listing, modified_ns
 from ..protocols import Entry
 
 __all__ = ["entries", "mapped", "tree"]
@@ -93,6 +93,9 @@ class _Walk:
     def _is_folder(self, entry: Listed, prefix: str, base: str) -> bool:
         """True for directories; files are noted."""
         name, failed, mode, size, *key, modified = entry
+        if failed and is_part(name):  # its writer was done with it, or gave it up
+            self.skipped.append((prefix + name, "still being written"))
+            return False
         path, link = base + name, stat.S_IFMT(mode) == stat.S_IFLNK
         try:
             if failed:
@@ -100,7 +103,7 @@ class _Walk:
             if link:
                 status = os.stat(path)
                 mode, size, key = status.st_mode, status.st_size, [status.st_dev, status.st_ino]
-                modified = status.st_mtime_ns
+                modified = modified_ns(status)
         except OSError as error:
             self.skipped.append((prefix + name, _why(error, path)))
             return False
@@ -151,7 +154,7 @@ def _looked_at(entry: os.DirEntry[str]) -> Listed:
         status = entry.stat(follow_symlinks=False)
     except OSError as error:
         return entry.name, error.errno or errno.EIO, 0, 0, 0, 0, 0
-    about = status.st_mode, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns
+    about = status.st_mode, status.st_size, status.st_dev, status.st_ino, modified_ns(status)
     return entry.name, 0, *about
 
 

@@ -19,6 +19,7 @@ from ..blob import Blob, FileBlob
 from ..blob_pieces import batches, pieces_of
 from ..endings import to_the_end
 from ..errors import LocationError, NotFoundError, TransportError
+from ..native import modified_ns
 from ..protocols import Entry, Receipt
 from ._file_tree import entries, mapped, tree
 from ._file_writing import CHUNK, Staging, mapped_writing
@@ -162,7 +163,7 @@ def _found(path: str) -> tuple[list[FileBlob], list[tuple[str, str]]]:
     with mapped(path):
         status = os.stat(path)
     if stat.S_ISREG(status.st_mode):
-        name, modified = os.path.basename(path), status.st_mtime_ns
+        name, modified = os.path.basename(path), modified_ns(status)
         return [FileBlob(name, path, status.st_size, modified=modified)], []
     if not stat.S_ISDIR(status.st_mode):
         raise TransportError(errno.EINVAL, "neither a file nor a directory", path)
